@@ -1,0 +1,79 @@
+"""COLD-FD: the one-step displacement by finite differences in parameter space."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.capture import Evidence, Needs
+from coldlens.directions.epsilon import automatic_epsilon
+from coldlens.directions.method import Method
+from coldlens.directions.parametric import parameter_needs
+from coldlens.errors import ArgumentError
+from coldlens.examples.example import ExampleSet
+from coldlens.losses import Loss, default_loss
+from coldlens.models.guards import require_raw
+from coldlens.steering.parametric import DifferenceSteering, Scheme
+
+
+@dataclass(frozen=True)
+class ColdFD(Method):
+    """Δ_l(x) = −(Z_l(x; θ + εg) − Z_l(x; θ))/ε, g = ∇_θ L over the examples.
+
+    Source: Sharma and Trivedi 2026, "COLD-Steer", COLD-FD-Steer. Both forwards run in float32
+    or better whatever the model's dtype: half precision would return rounding noise, or zero.
+
+    Attributes:
+        loss: The loss; None for DPO on paired data, cross-entropy on positive-only data.
+        epsilon: ε, or `"auto"` for the output-relative rule: a pilot step is rescaled until the
+            median over layers and prompt tokens of ‖ΔZ‖/‖Z‖ is √u (forward) or u^⅓ (central),
+            with u the unit round-off: there rounding and truncation errors balance.
+        scheme: `"forward"` (error ∝ ε) or `"central"` (error ∝ ε², one forward more).
+    """
+
+    loss: Loss | None = None
+    epsilon: float | Literal["auto"] = "auto"
+    scheme: Scheme = "forward"
+
+    def __post_init__(self) -> None:
+        """Checks ε and the scheme.
+
+        Raises:
+            ArgumentError: If ε is not `"auto"` or a positive number, or the scheme is unknown.
+        """
+        number = self.epsilon if isinstance(self.epsilon, float | int) else None
+        if self.epsilon != "auto" and (number is None or not 0 < number < math.inf):
+            raise ArgumentError(
+                expected='epsilon "auto" or a positive number',
+                found=repr(self.epsilon),
+                fix='Use "auto" unless you study epsilon itself',
+            )
+        if self.scheme not in ("forward", "central"):
+            raise ArgumentError(
+                expected='scheme "forward" or "central"', found=repr(self.scheme), fix="Choose one"
+            )
+
+    def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
+        """Also checks that the parameters are the model's own."""
+        super().check(model, examples)
+        require_raw(model, self.label)
+
+    def needs(self, examples: ExampleSet) -> Needs:
+        """The parameter gradient."""
+        return parameter_needs(self.loss, examples)
+
+    def solve(self, model: TransformerBridge, evidence: Evidence) -> DifferenceSteering:
+        """Keeps the gradient and chooses ε."""
+        loss = self.loss or default_loss(evidence.examples)
+        gradient = evidence.parameter_gradients[loss]
+        common = self.common(model, evidence, loss=loss)
+
+        if self.epsilon == "auto":
+            prompts = [example.prompt for example in evidence.encoded]
+            epsilon = automatic_epsilon(model, evidence.layers, gradient, prompts, self.scheme)
+        else:
+            epsilon = float(self.epsilon)
+        return DifferenceSteering(
+            **common, direction=gradient, step=epsilon, scale=-1 / epsilon, scheme=self.scheme
+        )

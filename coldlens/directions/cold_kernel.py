@@ -1,0 +1,70 @@
+"""COLD-Kernel: the examples' activation gradients, weighted by a kernel on representations."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.capture import Evidence, Needs
+from coldlens.directions.method import Method
+from coldlens.errors import ArgumentError
+from coldlens.examples.example import ExampleSet
+from coldlens.examples.positions import Positions
+from coldlens.losses import Loss, default_loss, sides_of
+from coldlens.steering.kernel import LinearKernelSteering
+from coldlens.steering.steering import Steering
+
+Kernel = Literal["identity", "linear"]
+
+
+@dataclass(frozen=True)
+class ColdKernel(Method):
+    """Δ_l(x) = −(1/N) Σᵢ κ(x, xᵢ) ∂ᵢ, with ∂ᵢ the gradient of ℓᵢ with respect to Z_l(xᵢ).
+
+    Source: Sharma and Trivedi 2026, "COLD-Steer", COLD-Kernel-Steer. ∂ᵢ is summed over the
+    chosen positions of all sequences that the loss reads: for DPO both completions.
+
+    Attributes:
+        loss: The loss ℓ; None for DPO on paired data, cross-entropy on positive-only data.
+        positions: Which tokens' gradients count; the paper takes the last token of the prompt.
+        kernel: `"identity"` (κ = 1: a static vector) or `"linear"` (κ = ⟨Z_l(x)[s], zᵢ⟩ with zᵢ
+            the mean activation of example i over the positions of its positive sequence).
+    """
+
+    loss: Loss | None = None
+    positions: Positions = "last_prompt"
+    kernel: Kernel = "identity"
+
+    def __post_init__(self) -> None:
+        """Checks the kernel.
+
+        Raises:
+            ArgumentError: If the kernel is unknown.
+        """
+        if self.kernel not in ("identity", "linear"):
+            raise ArgumentError(
+                expected='kernel "identity" or "linear"',
+                found=repr(self.kernel),
+                fix='The paper\'s κ = 1 is "identity"',
+            )
+
+    def needs(self, examples: ExampleSet) -> Needs:
+        """Activation gradients, and for the linear kernel activations."""
+        loss = self.loss or default_loss(examples)
+        sides_of(loss, examples)
+        gradients = frozenset({(loss, self.positions)})
+        if self.kernel == "identity":
+            return Needs(gradients=gradients)
+        return Needs(gradients=gradients, activations=frozenset({("positive", self.positions)}))
+
+    def solve(self, model: TransformerBridge, evidence: Evidence) -> Steering:
+        """Averages the negative gradients, or keeps them beside the activations."""
+        loss = self.loss or default_loss(evidence.examples)
+        gradients = evidence.gradients[loss, self.positions]
+        if self.kernel == "identity":
+            return self.static(model, evidence, -gradients.mean(1), samples=-gradients, loss=loss)
+        return LinearKernelSteering(
+            **self.common(model, evidence, loss=loss),
+            anchors=evidence.activations["positive", self.positions],
+            gradients=gradients,
+        )

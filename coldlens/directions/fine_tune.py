@@ -1,0 +1,92 @@
+"""FineTune: really take gradient steps, and read what they did."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.capture import Evidence, Needs, collect
+from coldlens.directions.method import Method
+from coldlens.directions.parametric import parameter_needs
+from coldlens.errors import ArgumentError
+from coldlens.examples.example import ExampleSet
+from coldlens.losses import Loss, default_loss
+from coldlens.models.guards import require_raw
+from coldlens.models.parameters import parameters, upstream
+from coldlens.steering.parametric import DifferenceSteering
+
+
+@dataclass(frozen=True)
+class FineTune(Method):
+    """Δ_l(x) = Z_l(x; θ_k) − Z_l(x; θ₀) after k steps θ ← θ − lr ∇_θ L(θ): the ground truth.
+
+    Plain full-batch gradient descent on copies of the parameters; the model itself keeps its
+    own. The displacement includes the learning rate: for one small step it is lr · ColdJVP.
+
+    Attributes:
+        steps: k ≥ 1. From the second step on all parameters move, also those downstream of the
+            layers, since they change the later gradients.
+        lr: The learning rate.
+        loss: The loss; None for DPO on paired data, cross-entropy on positive-only data.
+    """
+
+    steps: int = 1
+    lr: float = 0.1
+    loss: Loss | None = None
+
+    def __post_init__(self) -> None:
+        """Checks steps and learning rate.
+
+        Raises:
+            ArgumentError: If one is not positive.
+        """
+        if self.steps < 1 or not self.lr > 0:
+            raise ArgumentError(
+                expected="steps >= 1 and lr > 0",
+                found=f"steps = {self.steps}, lr = {self.lr}",
+                fix="One step with a small learning rate is what COLD-Steer simulates",
+            )
+
+    def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
+        """Also checks that the parameters are the model's own."""
+        super().check(model, examples)
+        require_raw(model, self.label)
+
+    def needs(self, examples: ExampleSet) -> Needs:
+        """The parameter gradient at θ₀."""
+        return parameter_needs(self.loss, examples)
+
+    def solve(self, model: TransformerBridge, evidence: Evidence) -> DifferenceSteering:
+        """Takes the steps."""
+        loss = self.loss or default_loss(evidence.examples)
+        if self.steps == 1:
+            gradient = evidence.parameter_gradients[loss]
+            moved = {name: -self.lr * tensor for name, tensor in gradient.items()}
+        else:
+            moved = self._descend(model, evidence, loss)
+        common = self.common(model, evidence, loss=loss)
+        return DifferenceSteering(**common, direction=moved, step=1.0, scale=1.0)
+
+    def _descend(
+        self, model: TransformerBridge, evidence: Evidence, loss: Loss
+    ) -> dict[str, Tensor]:
+        start = {name: found.tensor.detach() for name, found in parameters(model).items()}
+        moved = {
+            name: torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
+            for name, value in start.items()
+        }
+        for _ in range(self.steps):
+            values = {name: start[name] + moved[name] for name in start}
+            found = collect(
+                model,
+                evidence.examples,
+                evidence.layers,
+                Needs(parameter_gradients=frozenset({loss})),
+                at=values,
+                differentiate=values,
+            )
+            for name, gradient in found.parameter_gradients[loss].items():
+                moved[name] -= self.lr * gradient
+        kept = upstream(model, max(evidence.layers))
+        return {name: value for name, value in moved.items() if name in kept and value.any()}

@@ -1,0 +1,209 @@
+"""`Method`: a direction's hyper-parameters, what it needs, and how it becomes a `Steering`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any, ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.capture import Evidence, Needs, collect
+from coldlens.examples.example import Example, ExampleSet
+from coldlens.losses import loss_name, require_paired
+from coldlens.models.guards import require_decoder, require_eval, resolve_layers
+from coldlens.steering.provenance import Provenance, provenance
+from coldlens.steering.static import StaticSteering
+from coldlens.steering.steering import Steering
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """A way to find a direction.
+
+    A method says what it `needs` from the examples; one pass gathers that for any number of
+    methods, and `solve` turns it into a `Steering`. To add a method, write one file with a frozen
+    dataclass that has these two, and list it in `coldlens.directions`.
+    """
+
+    formula: ClassVar[int] = 1
+    needs_pairs: ClassVar[bool] = False
+
+    @abstractmethod
+    def needs(self, examples: ExampleSet) -> Needs:
+        """Says what to gather from the examples.
+
+        Args:
+            examples: The examples, for the default loss.
+
+        Returns:
+            The needs.
+        """
+
+    @abstractmethod
+    def solve(self, model: TransformerBridge, evidence: Evidence) -> Steering:
+        """Computes the direction from what was gathered.
+
+        Args:
+            model: The model.
+            evidence: What one pass over the examples found.
+
+        Returns:
+            The steering.
+        """
+
+    def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
+        """Checks model and examples before any work starts.
+
+        Args:
+            model: The model.
+            examples: The examples.
+        """
+        require_decoder(model)
+        require_eval(model)
+        if self.needs_pairs:
+            require_paired(examples, self.label)
+        self.needs(examples)
+
+    def fit(
+        self,
+        model: TransformerBridge,
+        examples: ExampleSet | Iterable[Example],
+        layers: int | Sequence[int] | None = None,
+        *,
+        batch_size: int = 8,
+        progress: bool = False,
+    ) -> Steering:
+        """Finds the direction.
+
+        Args:
+            model: The model, in evaluation mode; nothing of it is changed.
+            examples: The examples of the behaviour.
+            layers: 0-based blocks; None for all of them, at the cost of one.
+            batch_size: Examples a batch; it changes memory and speed, not results.
+            progress: Show a progress bar.
+
+        Returns:
+            The steering, which points towards the behaviour.
+        """
+        chosen = ExampleSet.of(examples)
+        self.check(model, chosen)
+        evidence = collect(
+            model,
+            chosen,
+            resolve_layers(model, layers),
+            self.needs(chosen),
+            batch_size=batch_size,
+            progress=progress,
+        )
+        return self.solve(model, evidence)
+
+    @property
+    def label(self) -> str:
+        """The class name with the settings that differ from the defaults, for tables."""
+        changed = [
+            f"{entry.name}={_shown(getattr(self, entry.name))}"
+            for entry in fields(self)
+            if not _is_default(entry, getattr(self, entry.name))
+        ]
+        return type(self).__name__ + (f"({', '.join(changed)})" if changed else "")
+
+    def record(
+        self, model: TransformerBridge, evidence: Evidence, *, loss: Any = None
+    ) -> Provenance:
+        """Records where a steering of this method comes from.
+
+        Args:
+            model: The model.
+            evidence: What it was computed from.
+            loss: The loss, where there is one.
+
+        Returns:
+            The record.
+        """
+        positions = getattr(self, "positions", None)
+        return provenance(
+            model,
+            evidence.examples,
+            method=self.label,
+            formula=self.formula,
+            loss=None if loss is None else loss_name(loss),
+            positions=None if positions is None else str(positions),
+            seed=getattr(self, "seed", None),
+        )
+
+    def common(
+        self, model: TransformerBridge, evidence: Evidence, *, loss: Any = None
+    ) -> dict[str, Any]:
+        """Returns the arguments that every steering takes.
+
+        Args:
+            model: The model.
+            evidence: What it was computed from.
+            loss: The loss, where there is one.
+
+        Returns:
+            Keyword arguments of `Steering.__init__`.
+        """
+        return {
+            "model": model,
+            "layers": evidence.layers,
+            "provenance": self.record(model, evidence, loss=loss),
+            "policy": evidence.examples.policy,
+            "prompts": [example.prompt for example in evidence.encoded],
+        }
+
+    def static(
+        self,
+        model: TransformerBridge,
+        evidence: Evidence,
+        vectors: Float[Tensor, "layer d"],
+        *,
+        samples: Float[Tensor, "layer example d"] | None = None,
+        loss: Any = None,
+    ) -> StaticSteering:
+        """Wraps one vector a layer.
+
+        Args:
+            model: The model.
+            evidence: What they were computed from.
+            vectors: A vector a layer, towards the behaviour.
+            samples: The per-example vectors behind them, for their coherence.
+            loss: The loss, where there is one.
+
+        Returns:
+            The steering.
+        """
+        spread = None if samples is None else coherence(samples)
+        common = self.common(model, evidence, loss=loss)
+        return StaticSteering(**common, vectors=vectors, coherence=spread)
+
+
+def coherence(samples: Float[Tensor, "layer sample d"]) -> Float[Tensor, " layer"]:
+    """Returns the mean pairwise cosine of several vectors, a layer at a time.
+
+    1 when all point the same way, about 0 for unrelated ones; nan for a single vector. Zero
+    vectors count as orthogonal to everything.
+
+    Args:
+        samples: Several vectors a layer.
+
+    Returns:
+        One number a layer.
+    """
+    count = samples.shape[1]
+    norms = samples.norm(dim=-1, keepdim=True)
+    units = samples / norms.clamp_min(samples.new_tensor(1e-300).clamp_min(1e-38))
+    total = units.sum(1).square().sum(-1) - units.square().sum((1, 2))
+    return total / (count * (count - 1)) if count > 1 else total * float("nan")
+
+
+def _is_default(entry: Field[Any], value: Any) -> bool:
+    if entry.default_factory is not MISSING:
+        return value == entry.default_factory()
+    return value == entry.default
+
+
+def _shown(value: Any) -> str:
+    return loss_name(value) if callable(value) else repr(value)

@@ -1,0 +1,43 @@
+"""Random: the control that every comparison needs."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.capture import Evidence, Needs
+from coldlens.directions.cold_kernel import ColdKernel
+from coldlens.directions.method import Method
+from coldlens.examples.example import ExampleSet
+from coldlens.steering.static import StaticSteering
+
+
+@dataclass(frozen=True)
+class Random(Method):
+    """A Gaussian random direction a layer, with the norm of a reference method's vector.
+
+    Attributes:
+        reference: The method whose norms it takes; it must give static vectors.
+        seed: Seed of the draw.
+    """
+
+    reference: Method = field(default_factory=ColdKernel)
+    seed: int = 0
+
+    def needs(self, examples: ExampleSet) -> Needs:
+        """What the reference needs."""
+        return self.reference.needs(examples)
+
+    def solve(self, model: TransformerBridge, evidence: Evidence) -> StaticSteering:
+        """Draws a vector a layer; the same seed and layer give the same vector."""
+        reference = self.reference.solve(model, evidence)
+        norms = torch.stack([reference.vector(layer).norm() for layer in evidence.layers])
+        drawn = torch.stack([self._draw(layer, model.cfg.d_model) for layer in evidence.layers])
+        return self.static(model, evidence, drawn.to(norms) * norms.unsqueeze(1))
+
+    def _draw(self, layer: int, width: int) -> Float[Tensor, " d"]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + layer)
+        vector = torch.randn(width, generator=generator, dtype=torch.float64)
+        return vector / vector.norm()

@@ -1,0 +1,1 @@
+"""Examples, their tokens, batches of them, and positions in them."""

@@ -1,0 +1,130 @@
+"""Padded batches of tokenised examples, and of prompts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from coldlens.examples.tokens import Encoded, Ids
+
+Side = Literal["positive", "negative"]
+BOTH: tuple[Side, ...] = ("positive", "negative")
+PaddingSide = Literal["right", "left"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of prompt ⊕ completion: all the first side's rows, then all the second side's.
+
+    Attributes:
+        tokens: Token ids, 0 at padding.
+        attention_mask: True at real tokens.
+        prompt_mask: True at the prompt's tokens.
+        answer_mask: True at the completion's tokens.
+        sides: Which completions the rows hold, in order.
+        index: For each example of the batch, its place in the example set.
+    """
+
+    tokens: Int[Tensor, "row pos"]
+    attention_mask: Bool[Tensor, "row pos"]
+    prompt_mask: Bool[Tensor, "row pos"]
+    answer_mask: Bool[Tensor, "row pos"]
+    sides: tuple[Side, ...]
+    index: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of examples (rows / sides)."""
+        return len(self.index)
+
+    def rows(self, side: Side) -> slice:
+        """Returns the rows that hold one side, in the order of `index`.
+
+        Args:
+            side: `"positive"` or `"negative"`, one of `sides`.
+
+        Returns:
+            A slice of rows.
+        """
+        start = self.sides.index(side) * self.size
+        return slice(start, start + self.size)
+
+
+def pad(
+    sequences: Sequence[Ids], *, side: PaddingSide = "right", device: torch.device | str = "cpu"
+) -> tuple[Int[Tensor, "row pos"], Bool[Tensor, "row pos"]]:
+    """Pads token ids to one length.
+
+    Args:
+        sequences: Token ids of different lengths.
+        side: Where the padding goes.
+        device: Where the tensors live.
+
+    Returns:
+        Tokens (0 at padding) and the mask of real tokens.
+    """
+    width = max(map(len, sequences))
+    tokens = torch.zeros(len(sequences), width, dtype=torch.long)
+    mask = torch.zeros(len(sequences), width, dtype=torch.bool)
+    for row, ids in enumerate(sequences):
+        start = 0 if side == "right" else width - len(ids)
+        tokens[row, start : start + len(ids)] = torch.tensor(ids)
+        mask[row, start : start + len(ids)] = True
+    return tokens.to(device), mask.to(device)
+
+
+def batch_of(
+    encoded: Sequence[Encoded],
+    index: Sequence[int],
+    sides: Sequence[Side],
+    *,
+    padding_side: PaddingSide = "right",
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """Builds one batch.
+
+    Args:
+        encoded: All examples of the set.
+        index: Which of them the batch holds.
+        sides: Which completions.
+        padding_side: Where the padding goes.
+        device: Where the tensors live.
+
+    Returns:
+        The batch.
+    """
+    chosen = [(encoded[i], side) for side in sides for i in index]
+    tokens, mask = pad([e.sequence(side) for e, side in chosen], side=padding_side, device=device)
+    order = mask.cumsum(1)
+    prompt_lengths = torch.tensor([[len(e.prompt)] for e, _ in chosen], device=device)
+    prompt = mask & (order <= prompt_lengths)
+    return Batch(tokens, mask, prompt, mask & ~prompt, tuple(sides), tuple(index))
+
+
+def batches(
+    encoded: Sequence[Encoded],
+    sides: Sequence[Side],
+    batch_size: int,
+    *,
+    device: torch.device | str = "cpu",
+) -> Iterator[Batch]:
+    """Cuts examples into batches of similar length, so that little is padding.
+
+    Args:
+        encoded: The examples.
+        sides: Which completions each batch holds.
+        batch_size: Examples a batch; rows are this times the number of sides.
+        device: Where the tensors live.
+
+    Yields:
+        Batches; `Batch.index` says which examples.
+    """
+    order = sorted(
+        range(len(encoded)), key=lambda i: max(len(encoded[i].sequence(side)) for side in sides)
+    )
+    for start in range(0, len(order), batch_size):
+        index = order[start : start + batch_size]
+        yield batch_of(encoded, index, sides, device=device)

@@ -1,0 +1,203 @@
+"""From text to token ids, with an exact boundary between prompt and completion."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.errors import ExampleError
+from coldlens.examples.example import Example, ExampleSet, Text, TokenPolicy
+
+Ids = tuple[int, ...]
+
+
+class BoundaryWarning(UserWarning):
+    """A completion would change the prompt's last token if the two were tokenised as one."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The token ids of one example, as they enter the model.
+
+    Attributes:
+        prompt: Ids of the prompt, BOS or chat template included.
+        positive: Ids of the completion that shows the behaviour.
+        negative: Ids of the other completion, or None.
+    """
+
+    prompt: Ids
+    positive: Ids
+    negative: Ids | None
+
+    def sequence(self, side: str) -> Ids:
+        """Returns prompt ⊕ completion.
+
+        Args:
+            side: `"positive"` or `"negative"`.
+
+        Returns:
+            The ids.
+        """
+        completion = self.positive if side == "positive" else self.negative
+        assert completion is not None
+        return self.prompt + completion
+
+
+def encode(model: TransformerBridge, examples: ExampleSet) -> list[Encoded]:
+    """Tokenises a set of examples for a model.
+
+    The completion of a string is what follows the prompt's own tokens when both are tokenised as
+    one text. Where that would change the prompt's last token, the two are tokenised apart, so the
+    boundary is exact, and a `BoundaryWarning` names the examples.
+
+    Args:
+        model: The model, for its tokenizer and context length.
+        examples: The examples and their token policy.
+
+    Returns:
+        One `Encoded` an example, in order.
+
+    Raises:
+        ExampleError: If an example is longer than the model's context, has an unknown token id or
+            no token, or the policy does not fit the tokenizer.
+    """
+    changed: list[int] = []
+    encoded = []
+    for index, example in enumerate(examples):
+        encoded.append(_encode_one(model, example, examples.policy, index, changed))
+    if changed:
+        shown = ", ".join(map(str, changed[:5])) + (", …" if len(changed) > 5 else "")
+        warnings.warn(
+            f"{len(changed)} of {len(examples)} examples of {examples.name!r} (index {shown}) have "
+            "a completion that changes the prompt's last token when both are tokenised as one "
+            "text; prompt and completion were tokenised apart. Move the space between them to the "
+            "start of the completion if that is not meant.",
+            BoundaryWarning,
+            stacklevel=2,
+        )
+    return encoded
+
+
+def encode_prompts(
+    model: TransformerBridge, prompts: Sequence[Text], policy: TokenPolicy
+) -> list[Ids]:
+    """Tokenises prompts alone, under the same policy as examples.
+
+    Args:
+        model: The model.
+        prompts: Strings, or token ids that are used as they are.
+        policy: How strings become tokens.
+
+    Returns:
+        Token ids, one tuple a prompt.
+
+    Raises:
+        ExampleError: If there is no prompt, or one is empty or longer than the context.
+    """
+    if not prompts:
+        raise ExampleError(
+            expected="at least one prompt", found="none", fix="Pass a list of strings or token ids"
+        )
+    ids = [_prompt_ids(model, prompt, policy) for prompt in prompts]
+    for index, prompt in enumerate(ids):
+        _check_ids(model, prompt, f"prompt {index}")
+    return ids
+
+
+def _encode_one(
+    model: TransformerBridge, example: Example, policy: TokenPolicy, index: int, changed: list[int]
+) -> Encoded:
+    prompt = _prompt_ids(model, example.prompt, policy)
+    completions: dict[str, Ids | None] = {}
+    for side, text in (("positive", example.positive), ("negative", example.negative)):
+        if text is None:
+            completions[side] = None
+            continue
+        ids, exact = _completion_ids(model, example.prompt, prompt, text, policy)
+        if not exact and index not in changed:
+            changed.append(index)
+        _check_ids(model, ids, f"the {side} completion of example {index}")
+        _check_ids(model, prompt + ids, f"example {index} ({side})")
+        completions[side] = ids
+    positive = completions["positive"]
+    assert positive is not None
+    return Encoded(prompt, positive, completions["negative"])
+
+
+def _prompt_ids(model: TransformerBridge, prompt: Text, policy: TokenPolicy) -> Ids:
+    if not isinstance(prompt, str):
+        return prompt
+    tokenizer: Any = model.tokenizer
+    text = _prompt_text(tokenizer, prompt, policy)
+    ids = _plain_ids(tokenizer, text)
+    bos = tokenizer.bos_token_id
+    if policy.chat_template or policy.bos == "never" or ids[:1] == (bos,):
+        return ids
+    if bos is None:
+        if policy.bos == "always":
+            raise ExampleError(
+                expected='a tokenizer with a BOS token for bos="always"',
+                found="a tokenizer without one",
+                fix='Use TokenPolicy(bos="auto")',
+            )
+        return ids
+    return (bos, *ids)
+
+
+def _prompt_text(tokenizer: Any, prompt: str, policy: TokenPolicy) -> str:
+    if not policy.chat_template:
+        return prompt
+    if not getattr(tokenizer, "chat_template", None):
+        raise ExampleError(
+            expected="a tokenizer with a chat template",
+            found="a tokenizer without one",
+            fix="Use a chat model, or a prompt format other than 'chat'",
+        )
+    rendered = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+    )
+    return rendered + policy.answer_prefix
+
+
+def _completion_ids(
+    model: TransformerBridge, prompt: Text, prompt_ids: Ids, completion: Text, policy: TokenPolicy
+) -> tuple[Ids, bool]:
+    if not isinstance(completion, str):
+        return completion, True
+    tokenizer: Any = model.tokenizer
+    if not isinstance(prompt, str):
+        return _plain_ids(tokenizer, completion), True
+    text = _prompt_text(tokenizer, prompt, policy)
+    alone = _plain_ids(tokenizer, text)
+    joint = _plain_ids(tokenizer, text + completion)
+    if joint[: len(alone)] == alone and len(joint) > len(alone):
+        return joint[len(alone) :], True
+    return _plain_ids(tokenizer, completion), False
+
+
+def _plain_ids(tokenizer: Any, text: str) -> Ids:
+    return tuple(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def _check_ids(model: TransformerBridge, ids: Ids, what: str) -> None:
+    context, vocabulary = model.cfg.n_ctx, model.cfg.d_vocab
+    if not ids:
+        raise ExampleError(
+            expected=f"at least one token in {what}",
+            found="none after tokenisation",
+            fix="Check the text and the tokenizer",
+        )
+    if len(ids) > context:
+        raise ExampleError(
+            expected=f"at most {context} tokens, the model's context",
+            found=f"{len(ids)} tokens in {what}",
+            fix="Shorten or drop it: coldlens never truncates",
+        )
+    if not all(0 <= token < vocabulary for token in ids):
+        raise ExampleError(
+            expected=f"token ids between 0 and {vocabulary - 1}",
+            found=f"{min(ids)} to {max(ids)} in {what}",
+            fix="Check that the ids belong to this model's tokenizer",
+        )

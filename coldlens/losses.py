@@ -1,0 +1,228 @@
+"""The losses of an example, whose gradients COLD-Steer follows.
+
+A loss maps logits and a batch to one number per example. Anything callable as
+`loss(logits, batch) -> [example]` will do; the classes here add which completions they read.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from coldlens.errors import ArgumentError, ExampleError
+from coldlens.examples.batch import BOTH, Batch, Side
+from coldlens.examples.example import ExampleSet
+
+Reduction = Literal["mean", "sum"]
+Loss = Callable[[Tensor, Batch], Tensor]
+"""(logits [row pos vocab], batch) → loss of each example, shape [example]."""
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """ℓᵢ = −mean_t log p(yᵢ⁺[t] | xᵢ, yᵢ⁺[<t]): the loss for positive-only data.
+
+    Attributes:
+        reduction: Mean or sum over the completion's tokens.
+    """
+
+    reduction: Reduction = "mean"
+    sides: ClassVar[tuple[Side, ...]] = ("positive",)
+
+    def __call__(
+        self, logits: Float[Tensor, "row pos vocab"], batch: Batch
+    ) -> Float[Tensor, " example"]:
+        """Returns the loss of each example."""
+        return -completion_log_probs(logits, batch, "positive", self.reduction)
+
+
+@dataclass(frozen=True)
+class NegativeCrossEntropy:
+    """ℓᵢ = +mean_t log p(yᵢ⁻[t] | xᵢ, yᵢ⁻[<t]): unlearn the negative completions only.
+
+    Attributes:
+        reduction: Mean or sum over the completion's tokens.
+    """
+
+    reduction: Reduction = "mean"
+    sides: ClassVar[tuple[Side, ...]] = ("negative",)
+
+    def __call__(
+        self, logits: Float[Tensor, "row pos vocab"], batch: Batch
+    ) -> Float[Tensor, " example"]:
+        """Returns the loss of each example."""
+        return completion_log_probs(logits, batch, "negative", self.reduction)
+
+
+@dataclass(frozen=True)
+class DPO:
+    """ℓᵢ = −log σ(β (m(yᵢ⁺) − m(yᵢ⁻) − reference)), Rafailov et al. 2023, equation 7.
+
+    m is the mean log-probability of a completion, as in the public code of COLD-Steer, or the
+    sum, as in Rafailov et al.; the gradient flows through both completions. With
+    `reference="self"` the reference is the model itself: the value is log 2, the gradient
+    −(β/2) ∇(m⁺ − m⁻), and the direction does not depend on β.
+
+    Attributes:
+        beta: The temperature β > 0.
+        reference: `"none"` (no reference model, as the paper) or `"self"`.
+        normalize: `"mean"` or `"sum"` over the completion's tokens.
+    """
+
+    beta: float = 0.1
+    reference: Literal["none", "self"] = "none"
+    normalize: Reduction = "mean"
+    sides: ClassVar[tuple[Side, ...]] = BOTH
+
+    def __post_init__(self) -> None:
+        """Checks β.
+
+        Raises:
+            ArgumentError: If β is not positive.
+        """
+        if not self.beta > 0:
+            raise ArgumentError(
+                expected="beta > 0", found=f"beta = {self.beta}", fix="The paper uses 0.1"
+            )
+
+    def __call__(
+        self, logits: Float[Tensor, "row pos vocab"], batch: Batch
+    ) -> Float[Tensor, " example"]:
+        """Returns the loss of each example."""
+        margin = completion_log_probs(logits, batch, "positive", self.normalize)
+        margin = margin - completion_log_probs(logits, batch, "negative", self.normalize)
+        if self.reference == "self":
+            margin = margin - margin.detach()
+        return -logsigmoid(self.beta * margin)
+
+
+@dataclass(frozen=True)
+class ContrastiveSquaredError:
+    """ℓᵢ = −½ ‖Z̄_l(xᵢ⊕yᵢ⁺) − sg(Z̄_l(xᵢ⊕yᵢ⁻))‖², Z̄ the mean over the completion's tokens.
+
+    It reads the residual stream of a layer, not the logits, so each layer has its own loss. Under
+    it COLD-Kernel with κ = 1, summed over the answer positions, is DiffMean. Without the
+    stop-gradient sg the two sequences' gradients cancel.
+
+    Attributes:
+        stop_gradient: Whether the negative side is a constant.
+    """
+
+    stop_gradient: bool = True
+    sides: ClassVar[tuple[Side, ...]] = BOTH
+    reads_residual: ClassVar[bool] = True
+
+    def __call__(
+        self, residual: Float[Tensor, "row pos d"], batch: Batch
+    ) -> Float[Tensor, " example"]:
+        """Returns the loss of each example, from the residual stream of one layer."""
+        accurate = residual.to(torch.promote_types(residual.dtype, torch.float32))
+        mean = masked_mean(accurate, batch.answer_mask)
+        negative = mean[batch.rows("negative")]
+        if self.stop_gradient:
+            negative = negative.detach()
+        return -0.5 * (mean[batch.rows("positive")] - negative).square().sum(-1)
+
+
+def completion_log_probs(
+    logits: Float[Tensor, "row pos vocab"],
+    batch: Batch,
+    side: Side,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, " example"]:
+    """Returns the log-probability of each example's completion on one side, in nats.
+
+    Only the positions that predict a completion token are normalised over the vocabulary, in
+    float32 or better.
+
+    Args:
+        logits: The model's logits at every position.
+        batch: The batch they belong to.
+        side: Which completion.
+        reduction: Mean or sum over the completion's tokens.
+
+    Returns:
+        One value an example.
+    """
+    rows = batch.rows(side)
+    target = batch.answer_mask[rows]
+    predicts = target.roll(-1, dims=1)
+    chosen = logits[rows][predicts]
+    chosen = chosen.to(torch.promote_types(chosen.dtype, torch.float32))
+    gathered = chosen.log_softmax(-1).gather(-1, batch.tokens[rows][target].unsqueeze(-1))
+    row_of = target.nonzero()[:, 0]
+    total = chosen.new_zeros(batch.size).index_add(0, row_of, gathered.squeeze(-1))
+    return total / target.sum(1) if reduction == "mean" else total
+
+
+def masked_mean(
+    values: Float[Tensor, "row pos d"], mask: Bool[Tensor, "row pos"]
+) -> Float[Tensor, "row d"]:
+    """Averages over the selected positions of each row.
+
+    Args:
+        values: A vector a position.
+        mask: Which positions count, at least one a row.
+
+    Returns:
+        The means.
+    """
+    return (values * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
+
+
+def reads_residual(loss: Any) -> bool:
+    """Returns whether a loss is a function of a layer's residual stream, not of the logits."""
+    return getattr(loss, "reads_residual", False)
+
+
+def sides_of(loss: Any, examples: ExampleSet) -> tuple[Side, ...]:
+    """Returns the completions that a loss reads; a plain callable gets all there are.
+
+    Args:
+        loss: The loss.
+        examples: The examples.
+
+    Returns:
+        The sides.
+
+    Raises:
+        ExampleError: If the loss reads negatives and some example has none.
+    """
+    available: tuple[Side, ...] = BOTH if examples.paired else ("positive",)
+    sides: Sequence[Side] = getattr(loss, "sides", available)
+    if "negative" in sides:
+        require_paired(examples, loss_name(loss))
+    return tuple(sides)
+
+
+def require_paired(examples: ExampleSet, what: str) -> None:
+    """Checks that every example has a negative completion.
+
+    Args:
+        examples: The examples.
+        what: What needs it, for the message.
+
+    Raises:
+        ExampleError: If one has none.
+    """
+    missing = [index for index, example in enumerate(examples) if not example.paired]
+    if missing:
+        raise ExampleError(
+            expected=f"a negative completion in every example for {what}",
+            found=f"none in {len(missing)} of {len(examples)}, first at index {missing[0]}",
+            fix="Add negatives, or use a positive-only method such as ColdFD(loss=CrossEntropy())",
+        )
+
+
+def default_loss(examples: ExampleSet) -> Loss:
+    """Returns the paper's loss: DPO for paired data, cross-entropy for positive-only data."""
+    return DPO() if examples.paired else CrossEntropy()
+
+
+def loss_name(loss: Any) -> str:
+    """Returns a loss's name with its settings, as it is stored beside results."""
+    return getattr(loss, "__qualname__", None) or repr(loss)

@@ -1,0 +1,1 @@
+"""Models: loading, guards, parameters, and forward passes that stop early and leave no trace."""

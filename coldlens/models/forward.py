@@ -1,0 +1,82 @@
+"""Forward passes that read the residual stream, stop early and leave no trace."""
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.models.guards import hook_name
+
+Edit = Callable[[int, Tensor], Tensor | None]
+"""Called with a layer and its residual stream; returns a replacement, or None to leave it."""
+
+_measuring: ContextVar[bool] = ContextVar("coldlens_measuring", default=False)
+
+
+def measuring() -> bool:
+    """Returns whether coldlens itself runs the model, so that steering must stand aside."""
+    return _measuring.get()
+
+
+class _StopForward(Exception):  # noqa: N818 - control flow, not an error
+    """Raised by the deepest hook when nothing after it is needed."""
+
+
+def residuals(
+    model: TransformerBridge,
+    tokens: Int[Tensor, "row pos"],
+    attention_mask: Bool[Tensor, "row pos"],
+    layers: Sequence[int],
+    *,
+    edit: Edit | None = None,
+    logits: bool = False,
+) -> tuple[dict[int, Float[Tensor, "row pos d"]], Float[Tensor, "row pos vocab"] | None]:
+    """Runs the model on padded tokens and reads `blocks.{l}.hook_resid_post`.
+
+    Steering contexts that are open around the call do not act on it: coldlens always measures
+    the model itself. Position ids follow from the mask, so padding on either side changes no
+    value at a real token.
+
+    Args:
+        model: The model.
+        tokens: Token ids.
+        attention_mask: True at real tokens.
+        layers: The layers to read, at least one.
+        edit: Called at every layer read, in order; its result replaces the residual stream and
+            is what is returned for that layer.
+        logits: Run to the end and return logits too; otherwise stop after the deepest layer.
+
+    Returns:
+        The residual stream by layer, and the logits or None.
+    """
+    deepest, found, points = max(layers), {}, model.hook_dict
+    handles = []
+
+    def read(layer: int, residual: Tensor) -> Tensor | None:
+        replacement = edit(layer, residual) if edit else None
+        found[layer] = residual if replacement is None else replacement
+        if layer == deepest and not logits:
+            raise _StopForward
+        return replacement
+
+    token = _measuring.set(True)
+    try:
+        for layer in layers:
+            point = points[hook_name(layer)]
+            handles.append(
+                point.register_forward_hook(
+                    lambda _module, _inputs, output, layer=layer: read(layer, output)
+                )
+            )
+        result = model(
+            tokens, attention_mask=attention_mask.long(), return_type="logits", use_cache=False
+        )
+    except _StopForward:
+        result = None
+    finally:
+        for handle in handles:
+            handle.remove()
+        _measuring.reset(token)
+    return found, result

@@ -1,0 +1,57 @@
+"""`load_model`: a bridge from a name, a folder, or a model that was booted already."""
+
+import os
+from pathlib import Path
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens import demo
+from coldlens.errors import ModelError
+from coldlens.models.guards import require_decoder
+
+
+def load_model(
+    source: str | Path | TransformerBridge,
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> TransformerBridge:
+    """Loads a causal decoder as a `TransformerBridge` with raw Hugging Face numerics.
+
+    Args:
+        source: `"demo"` (the bundled model), a folder in Hugging Face layout, a Hugging Face id
+            such as `"gpt2"`, or a `TransformerBridge`, which is checked and returned as it is.
+        device: Where the weights go; None lets TransformerLens choose. Ignored for a bridge.
+        dtype: Dtype of the weights. Ignored for a bridge.
+
+    Returns:
+        The model, in evaluation mode unless the caller's own bridge is not.
+
+    Raises:
+        ModelError: If a folder has no model or no tokenizer, or the architecture is not a causal
+            decoder.
+    """
+    if isinstance(source, TransformerBridge):
+        require_decoder(source)
+        return source
+    name = str(demo.WEIGHTS) if source == "demo" else str(source)
+    if source == "demo" or isinstance(source, Path) or _looks_like_path(name):
+        _check_folder(Path(name))
+    model = TransformerBridge.boot_transformers(name, device=device, dtype=dtype)
+    require_decoder(model)
+    return model
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "~", os.sep)) or Path(name).is_dir()
+
+
+def _check_folder(folder: Path) -> None:
+    for required in ("config.json", "tokenizer_config.json"):
+        if not (folder / required).is_file():
+            raise ModelError(
+                expected=f"a folder in Hugging Face layout with {required}",
+                found=f"no such file in {folder}" if folder.is_dir() else f"no folder {folder}",
+                fix="Save model and tokenizer there with save_pretrained, or give a model's id",
+            )

@@ -1,0 +1,139 @@
+"""The parameters of a bridge: names, which are upstream of a layer, exchange, fingerprint."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter and every place of the module tree that holds it.
+
+    Attributes:
+        name: Path in the Hugging Face model, without the bridge's wrappers.
+        tensor: The caller's own parameter.
+        slots: `(module, attribute)` pairs; a tied parameter has several.
+    """
+
+    name: str
+    tensor: nn.Parameter
+    slots: tuple[tuple[nn.Module, str], ...]
+
+
+def parameters(model: TransformerBridge) -> dict[str, Parameter]:
+    """Lists every parameter once, tied ones included.
+
+    A bridge registers modules under several paths; here each module and each tensor counts once.
+
+    Args:
+        model: The model.
+
+    Returns:
+        Parameters by name, in the order of the module tree.
+    """
+    names: dict[int, str] = {}
+    found: dict[int, tuple[nn.Parameter, list[tuple[nn.Module, str]]]] = {}
+    for path, module in model.original_model.named_modules():
+        for attribute, tensor in module._parameters.items():
+            if tensor is not None:
+                names.setdefault(
+                    id(tensor), f"{path}.{attribute}".replace("._original_component", "")
+                )
+                found.setdefault(id(tensor), (tensor, []))[1].append((module, attribute))
+    return {
+        names[key]: Parameter(names[key], tensor, tuple(slots))
+        for key, (tensor, slots) in found.items()
+    }
+
+
+def upstream(model: TransformerBridge, layer: int) -> dict[str, Parameter]:
+    """Lists the parameters that can move the residual stream after block `layer`.
+
+    These are all but the ones that live only in later blocks, the final norm or the unembedding.
+    A tied embedding is upstream, although it acts downstream too.
+
+    Args:
+        model: The model.
+        layer: 0-based block.
+
+    Returns:
+        Parameters by name.
+    """
+    later: list[nn.Module] = list(model.blocks[layer + 1 :])
+    later += [getattr(model, name) for name in ("ln_final", "unembed") if hasattr(model, name)]
+    downstream = {id(module) for part in later for module in part.modules()}
+    return {
+        name: parameter
+        for name, parameter in parameters(model).items()
+        if any(id(module) not in downstream for module, _ in parameter.slots)
+    }
+
+
+@contextmanager
+def exchanged(model: TransformerBridge, values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Lets the model compute with other parameter values, without touching its own.
+
+    Each slot of each named parameter holds the given tensor inside the context, and the caller's
+    own parameter object again afterwards, also after an exception. Values may be leaves of a
+    graph or dual tensors.
+
+    Args:
+        model: The model.
+        values: New values by parameter name.
+
+    Yields:
+        Nothing.
+    """
+    known = parameters(model)
+    places = [(known[name], value) for name, value in values.items()]
+    try:
+        for parameter, value in places:
+            for module, attribute in parameter.slots:
+                module._parameters[attribute] = value  # pyright: ignore[reportArgumentType]
+        yield
+    finally:
+        for parameter, _ in places:
+            for module, attribute in parameter.slots:
+                module._parameters[attribute] = parameter.tensor
+
+
+_SAMPLED = 4096
+_fingerprints: WeakKeyDictionary[TransformerBridge, tuple[tuple[int, ...], str]] = (
+    WeakKeyDictionary()
+)
+
+
+def fingerprint(model: TransformerBridge) -> str:
+    """Identifies the weights of a model.
+
+    Hashes name, shape, dtype, the float64 sum and up to 4096 evenly spaced entries of every
+    parameter, so any training step or other checkpoint gives another fingerprint. Computed again
+    only after a parameter was changed in place or replaced.
+
+    Args:
+        model: The model.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    found = parameters(model)
+    state = tuple(
+        number for p in found.values() for number in (p.tensor.data_ptr(), p.tensor._version)
+    )
+    known = _fingerprints.get(model)
+    if known is None or known[0] != state:
+        digest = hashlib.sha256()
+        for name, parameter in found.items():
+            flat = parameter.tensor.detach().reshape(-1)
+            sample = flat[:: max(1, flat.numel() // _SAMPLED)].to("cpu", torch.float64)
+            total = flat.sum(dtype=torch.float64).item()
+            digest.update(f"{name} {tuple(parameter.tensor.shape)} {flat.dtype} {total!r}".encode())
+            digest.update(sample.numpy().tobytes())
+        known = _fingerprints[model] = (state, digest.hexdigest()[:32])
+    return known[1]

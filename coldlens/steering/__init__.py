@@ -1,0 +1,1 @@
+"""Steerings: fitted directions that can be read, applied, combined, saved and loaded."""

@@ -1,0 +1,220 @@
+"""The `with` block in which a model is steered: hooks that know the prompt and count firings."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.errors import SteeringError
+from coldlens.examples.positions import Positions, check_positions, select
+from coldlens.models.forward import measuring
+from coldlens.models.guards import hook_name
+
+Displacements = dict[int, Float[Tensor, "row pos d"]]
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """What is added where, in one forward pass.
+
+    Attributes:
+        layers: The steered layers, ascending.
+        eta: The step size.
+        mask: The steered positions.
+    """
+
+    layers: tuple[int, ...]
+    eta: float
+    mask: Bool[Tensor, "row pos"]
+
+    def applied(
+        self, layer: int, residual: Float[Tensor, "row pos d"], change: Float[Tensor, "row pos d"]
+    ) -> Float[Tensor, "row pos d"]:
+        """Adds η times the displacement to the steered positions of a layer.
+
+        Args:
+            layer: The layer.
+            residual: Its residual stream.
+            change: The displacement.
+
+        Returns:
+            The steered residual stream in its own dtype; at another layer, the same tensor.
+        """
+        if layer not in self.layers:
+            return residual
+        added = self.eta * change * self.mask.unsqueeze(-1)
+        return (residual + added).to(residual.dtype)
+
+
+Field = Callable[
+    [Int[Tensor, "row pos"], Bool[Tensor, "row pos"], tuple[int, ...], Intervention | None],
+    Displacements,
+]
+
+
+@contextmanager
+def steered(
+    model: TransformerBridge,
+    field: Field,
+    layers: Sequence[int],
+    eta: float,
+    positions: Positions,
+) -> Iterator[None]:
+    """Adds η times a displacement to the residual stream in every forward pass of the block.
+
+    The first forward defines the prompt. A forward with a key-value cache, or whose tokens are
+    those of the previous forward and one more, goes on generating. The displacement is computed
+    once, from the whole prompt; generated tokens get the one of the prompt's last token.
+
+    Args:
+        model: The model.
+        field: Computes displacements from tokens, mask, layers and the intervention.
+        layers: The layers to steer, ascending.
+        eta: Step size.
+        positions: Where.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        SteeringError: On leaving, if no forward ran, a hook did not fire in each of them, or no
+            position was ever steered.
+    """
+    check_positions(positions, generating=True)
+    state = _Run(field, tuple(layers), eta, positions)
+    points = model.hook_dict
+    with ExitStack() as stack:
+        before = model.original_model.register_forward_pre_hook(state.begin, with_kwargs=True)
+        stack.callback(before.remove)
+        for layer in layers:
+            handle = points[hook_name(layer)].register_forward_hook(
+                lambda _module, _inputs, output, layer=layer: state.add(layer, output)
+            )
+            stack.callback(handle.remove)
+        yield
+    state.check()
+
+
+class _Run:
+    """What the hooks of one steered block share."""
+
+    def __init__(
+        self, field: Field, layers: tuple[int, ...], eta: float, positions: Positions
+    ) -> None:
+        self.field, self.layers, self.eta, self.positions = field, layers, eta, positions
+        self.forwards, self.fired = 0, dict.fromkeys(layers, 0)
+        self.touched = False
+        self.previous: Tensor | None = None
+        self.prompt_mask = torch.zeros(0, 0, dtype=torch.bool)
+        self.changes: Displacements = {}
+        self.mask = self.prompt_mask
+        self.window = slice(None)
+
+    def begin(self, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before each forward: works out the prompt, the steered positions, the displacement."""
+        if measuring():
+            return
+        tokens = kwargs.get("input_ids", args[0] if args else None)
+        if not isinstance(tokens, Tensor):
+            raise SteeringError(
+                expected="token ids as the model's input inside a steered block",
+                found="another kind of input",
+                fix="Pass token ids or strings, not embeddings",
+            )
+        tokens, past = tokens.detach(), _past_length(kwargs.get("past_key_values"))
+        if past == 0 and not self._continues(tokens):
+            attention = kwargs.get("attention_mask")
+            self._new_prompt(tokens, attention)
+        if past == 0:
+            self.previous = tokens
+        self._place(past, tokens.shape[1])
+        self.forwards += 1
+
+    def add(self, layer: int, residual: Tensor) -> Tensor | None:
+        """At a steered layer: adds the displacement of the columns that are being computed."""
+        if measuring():
+            return None
+        self.fired[layer] += 1
+        prompt = self.prompt_mask.shape[1]
+        change = self.changes[layer]
+        columns = torch.arange(self.window.start, self.window.stop, device=change.device)
+        change = change[:, columns.clamp(max=prompt - 1)]
+        now = Intervention((layer,), self.eta, self.mask)
+        return now.applied(layer, residual, change)
+
+    def check(self) -> None:
+        """After the block: nothing may have been skipped silently."""
+        fix = "Run the model itself inside the block, through all steered layers"
+        if self.forwards == 0:
+            raise SteeringError(
+                expected="a forward pass of the steered model inside the block",
+                found="none",
+                fix=fix,
+            )
+        for layer, count in self.fired.items():
+            if count != self.forwards:
+                raise SteeringError(
+                    expected=f"{hook_name(layer)} to fire in each of {self.forwards} forward passes",
+                    found=f"{count} firings",
+                    fix=fix,
+                )
+        if not self.touched:
+            raise SteeringError(
+                expected=f"positions {self.positions!r} to select a token",
+                found="none in any forward pass of the block",
+                fix="Generated positions exist only under model.generate",
+            )
+
+    def _continues(self, tokens: Tensor) -> bool:
+        before = self.previous
+        return (
+            before is not None
+            and tokens.shape == (before.shape[0], before.shape[1] + 1)
+            and bool(torch.equal(tokens[:, :-1], before))
+        )
+
+    def _new_prompt(self, tokens: Tensor, attention: Tensor | None) -> None:
+        mask = torch.ones_like(tokens) if attention is None else attention
+        mask = mask.bool()
+        self.prompt_mask = mask
+        chosen = self._prompt_positions()
+        intervention = Intervention(self.layers, self.eta, chosen)
+        changes = self.field(tokens, mask, self.layers, intervention)
+        # Generated columns take the displacement of the last prompt token: with right padding
+        # that is not the last column.
+        last = (mask.cumsum(1) * mask).argmax(1)
+        rows = torch.arange(len(tokens), device=tokens.device)
+        self.changes = {}
+        for layer, change in changes.items():
+            filled = torch.where(mask.unsqueeze(-1), change, change[rows, last].unsqueeze(1))
+            self.changes[layer] = filled
+
+    def _prompt_positions(self) -> Tensor:
+        mask = self.prompt_mask
+        if self.positions in ("generated", "first_generated"):
+            return torch.zeros_like(mask)
+        return select(self.positions, mask, torch.zeros_like(mask))
+
+    def _place(self, past: int, width: int) -> None:
+        prompt = self.prompt_mask.shape[1]
+        stop = past + width
+        columns = torch.arange(past, stop, device=self.prompt_mask.device)
+        later = {
+            "all": columns >= prompt,
+            "generated": columns >= prompt,
+            "first_generated": columns == prompt,
+        }.get(str(self.positions), torch.zeros_like(columns, dtype=torch.bool))
+        inside = columns < prompt
+        chosen = self._prompt_positions()[:, columns.clamp(max=prompt - 1)]
+        self.mask = (chosen & inside) | later
+        self.window = slice(past, stop)
+        self.touched |= bool(self.mask.any())
+
+
+def _past_length(cache: Any) -> int:
+    return 0 if cache is None else int(cache.get_seq_length())

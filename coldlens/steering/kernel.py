@@ -1,0 +1,80 @@
+"""Steerings from a kernel on the residual stream: a displacement linear in Z_l(x)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.examples.example import TokenPolicy
+from coldlens.examples.tokens import Ids
+from coldlens.models.forward import residuals
+from coldlens.steering.provenance import Provenance
+from coldlens.steering.intervention import Displacements, Intervention
+from coldlens.steering.steering import Steering
+
+
+class LinearKernelSteering(Steering):
+    """Δ_l(x)[s] = −(1/N) Σᵢ ⟨Z_l(x)[s], zᵢ⟩ ∂ᵢ, with zᵢ the examples' activations.
+
+    Attributes:
+        anchors: zᵢ, shape [layer, example, d_model].
+        gradients: ∂ᵢ, the same shape.
+    """
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        layers: tuple[int, ...],
+        provenance: Provenance,
+        policy: TokenPolicy,
+        prompts: Sequence[Ids],
+        anchors: Float[Tensor, "layer example d"],
+        gradients: Float[Tensor, "layer example d"],
+    ) -> None:
+        """Stores activations and gradients of the examples.
+
+        Args:
+            model: The model.
+            layers: The layers, ascending.
+            provenance: The record.
+            policy: The token policy.
+            prompts: The examples' prompts.
+            anchors: zᵢ by layer.
+            gradients: ∂ᵢ by layer.
+        """
+        super().__init__(model, layers, provenance, policy, prompts)
+        self.anchors, self.gradients = anchors, gradients
+
+    def field(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        attention_mask: Bool[Tensor, "row pos"],
+        layers: tuple[int, ...],
+        intervention: Intervention | None = None,
+    ) -> Displacements:
+        """Weights the examples' gradients by similarity to each token; see `Steering.field`."""
+        found: Displacements = {}
+
+        def edit(layer: int, residual: Tensor) -> Tensor | None:
+            place = self.place(layer)
+            weights = residual.to(self.anchors.dtype) @ self.anchors[place].T
+            found[layer] = -(weights @ self.gradients[place]) / self.anchors.shape[1]
+            return intervention.applied(layer, residual, found[layer]) if intervention else None
+
+        with torch.no_grad():
+            residuals(self.model, tokens, attention_mask, layers, edit=edit)
+        return found
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the activations and gradients of the examples."""
+        return {"anchors": self.anchors, "gradients": self.gradients}
+
+    @classmethod
+    def restore(
+        cls, tensors: dict[str, Tensor], settings: dict[str, float], **common: Any
+    ) -> "LinearKernelSteering":
+        """Builds the steering from its saved tensors; see `Steering.restore`."""
+        return cls(**common, anchors=tensors["anchors"], gradients=tensors["gradients"])

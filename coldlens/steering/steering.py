@@ -1,0 +1,332 @@
+"""`Steering`: a fitted direction, static or computed for each input."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.errors import ArgumentError, ExampleError, NumericsError, SteeringError
+from coldlens.examples.batch import pad
+from coldlens.examples.example import Text, TokenPolicy
+from coldlens.examples.positions import Positions
+from coldlens.examples.tokens import Ids, encode_prompts
+from coldlens.models.guards import require_eval
+from coldlens.models.parameters import fingerprint
+from coldlens.steering.intervention import Displacements, Intervention, steered
+from coldlens.steering.provenance import Provenance
+from coldlens.steering.storage import read_file, write_file
+
+_ROWS_AT_ONCE = 16
+
+
+class Steering(ABC):
+    """A fitted direction: adds `eta` times a displacement to the residual stream of a layer.
+
+    Attributes:
+        model: The model that it was fitted on.
+        layers: The layers that it has a displacement for.
+        provenance: Where it came from.
+        policy: How strings become tokens.
+        prompts: Token ids of the prompts of the examples, over which `vector` averages.
+    """
+
+    input_dependent: bool = True
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        layers: tuple[int, ...],
+        provenance: Provenance,
+        policy: TokenPolicy,
+        prompts: Sequence[Ids],
+    ) -> None:
+        """Stores what every steering has.
+
+        Args:
+            model: The model.
+            layers: The layers, ascending.
+            provenance: The record.
+            policy: The token policy.
+            prompts: The examples' prompts.
+        """
+        self.model, self.layers, self.provenance = model, layers, provenance
+        self.policy, self.prompts = policy, tuple(prompts)
+
+    @abstractmethod
+    def field(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        attention_mask: Bool[Tensor, "row pos"],
+        layers: tuple[int, ...],
+        intervention: Intervention | None = None,
+    ) -> Displacements:
+        """Computes the displacement of a padded batch, in float32 or better.
+
+        Args:
+            tokens: Token ids.
+            attention_mask: True at real tokens.
+            layers: Some of the fitted layers, ascending.
+            intervention: If given, each layer's displacement is taken given the interventions
+                at the earlier layers, so that no effect counts twice.
+
+        Returns:
+            A displacement a layer; arbitrary at padding.
+        """
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the tensors that define the steering, for `save`."""
+
+    def settings(self) -> dict[str, float]:
+        """Returns the numbers that define the steering beside its tensors, for `save`."""
+        return {}
+
+    def displacement(
+        self,
+        inputs: str | Sequence[str] | Int[Tensor, "row pos"],
+        attention_mask: Tensor | None = None,
+    ) -> Displacements:
+        """Computes the displacement of each token of new inputs, towards the behaviour.
+
+        Args:
+            inputs: Token ids [row, pos], or strings, which are tokenised under the policy of the
+                examples and padded on the right.
+            attention_mask: True (1) at real tokens of a tensor; all are real by default.
+
+        Returns:
+            By layer, shape [row, pos, d_model], without η; zero at padding.
+
+        Raises:
+            ExampleError: If the inputs are empty or too long.
+            NumericsError: If a displacement is not finite.
+        """
+        self.check_model(self.model)
+        if isinstance(inputs, Tensor):
+            if inputs.numel() == 0:
+                raise ExampleError(
+                    expected="at least one token", found="an empty tensor", fix="Pass token ids"
+                )
+            mask = torch.ones_like(inputs) if attention_mask is None else attention_mask
+            tokens, mask = inputs, mask.bool()
+        else:
+            texts = [inputs] if isinstance(inputs, str) else list(inputs)
+            tokens, mask = pad(
+                encode_prompts(self.model, texts, self.policy), device=_device(self.model)
+            )
+        pieces = [
+            self.field(
+                tokens[start : start + _ROWS_AT_ONCE],
+                mask[start : start + _ROWS_AT_ONCE],
+                self.layers,
+            )
+            for start in range(0, len(tokens), _ROWS_AT_ONCE)
+        ]
+        found = {
+            layer: torch.cat([piece[layer] for piece in pieces]).masked_fill(~mask.unsqueeze(-1), 0)
+            for layer in self.layers
+        }
+        _check_finite(found)
+        return found
+
+    def readings(self, prompts: Sequence[Text] | None = None) -> Float[Tensor, "layer prompt d"]:
+        """Computes the displacement at the last token of each prompt.
+
+        Args:
+            prompts: Strings or token ids; by default the prompts of the examples.
+
+        Returns:
+            Shape [layer, prompt, d_model].
+        """
+        self.check_model(self.model)
+        chosen = self.prompts if prompts is None else prompts
+        ids = encode_prompts(self.model, list(chosen), self.policy)
+        order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
+        out: Tensor | None = None
+        for start in range(0, len(order), _ROWS_AT_ONCE):
+            index = order[start : start + _ROWS_AT_ONCE]
+            tokens, mask = pad([ids[place] for place in index], device=_device(self.model))
+            found = self.field(tokens, mask, self.layers)
+            last = mask.sum(1) - 1
+            rows = torch.arange(len(index), device=last.device)
+            read = torch.stack([found[layer][rows, last] for layer in self.layers])
+            _check_finite(dict(zip(self.layers, read, strict=True)))
+            if out is None:
+                out = read.new_zeros(len(self.layers), len(ids), read.shape[-1])
+            out[:, index] = read
+        assert out is not None
+        return out
+
+    def vector(self, layer: int, prompts: Sequence[Text] | None = None) -> Float[Tensor, " d"]:
+        """Returns one vector for a layer: for an input-dependent steering, a mean.
+
+        Args:
+            layer: A fitted layer; negative ones count from the model's last block.
+            prompts: The prompts to average over, each read at its last token; by default the
+                prompts of the examples. A static steering does not depend on them.
+
+        Returns:
+            Shape [d_model], in float32 or better, towards the behaviour.
+        """
+        return self.readings(prompts)[self.place(layer)].mean(0)
+
+    def place(self, layer: int) -> int:
+        """Returns the index of a layer among the fitted ones.
+
+        Args:
+            layer: The layer; negative ones count from the model's last block.
+
+        Returns:
+            Its index in `layers`.
+
+        Raises:
+            ArgumentError: If the steering was not fitted for it.
+        """
+        wanted = layer % len(self.model.blocks) if layer < 0 else layer
+        if wanted not in self.layers:
+            raise ArgumentError(
+                expected=f"a fitted layer, one of {list(self.layers)}",
+                found=f"layer {layer}",
+                fix="Fit again with layers=None for all layers",
+            )
+        return self.layers.index(wanted)
+
+    def check_model(self, model: TransformerBridge) -> None:
+        """Checks that a model is the one that the steering was fitted on, as it was then.
+
+        Args:
+            model: The model.
+
+        Raises:
+            SteeringError: If its weights are others.
+        """
+        require_eval(model)
+        found = fingerprint(model)
+        if found != self.provenance.model_fingerprint:
+            raise SteeringError(
+                expected=f"the model that this steering was fitted on, {self.provenance.model_id} "
+                f"with weights {self.provenance.model_fingerprint[:12]}",
+                found=f"{model.cfg.model_name} with weights {found[:12]}",
+                fix="Fit the steering on this model",
+            )
+
+    def apply(
+        self,
+        model: TransformerBridge,
+        *,
+        layer: int | Sequence[int],
+        eta: float = 1.0,
+        positions: Positions = "prompt",
+    ) -> AbstractContextManager[None]:
+        """Steers the model inside a `with` block.
+
+        Args:
+            model: The model that the steering was fitted on.
+            layer: One layer, or several: each then acts given the earlier ones.
+            eta: Step size; +eta moves towards the behaviour.
+            positions: `"prompt"`, `"last_prompt"`, `"all"`, `"generated"`, `"first_generated"`,
+                or a window (start, stop) of the prompt.
+
+        Returns:
+            The context manager. Contexts nest: their displacements, each computed on the
+            unsteered model, add up. On leaving, a hook that did not fire in each forward pass is
+            an error.
+        """
+        self.check_model(model)
+        wanted = [layer] if isinstance(layer, int) else list(layer)
+        layers = sorted({self.layers[self.place(one)] for one in wanted})
+        return steered(model, self.field, layers, eta, positions)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the steering as one safetensors file, whole or not at all.
+
+        Args:
+            path: The file.
+        """
+        header = {
+            "kind": type(self).__name__,
+            "layers": list(self.layers),
+            "settings": self.settings(),
+            "policy": asdict(self.policy),
+            "prompts": [list(prompt) for prompt in self.prompts],
+            "provenance": self.provenance.as_dict(),
+        }
+        write_file(Path(path), self.tensors(), header)
+
+    @staticmethod
+    def load(path: str | Path, model: TransformerBridge) -> "Steering":
+        """Reads a steering back.
+
+        Args:
+            path: The file.
+            model: The model that it was fitted on.
+
+        Returns:
+            The steering.
+
+        Raises:
+            SteeringError: If the file is corrupt or no steering, or belongs to another model.
+        """
+        tensors, header = read_file(Path(path), device=_device(model))
+        kinds = {kind.__name__: kind for kind in _subclasses(Steering)}
+        try:
+            kind = kinds[header["kind"]]
+            record = Provenance(**header["provenance"])
+            steering = kind.restore(
+                tensors,
+                header["settings"],
+                model=model,
+                layers=tuple(header["layers"]),
+                provenance=record,
+                policy=TokenPolicy(**header["policy"]),
+                prompts=[tuple(prompt) for prompt in header["prompts"]],
+            )
+        except (KeyError, TypeError) as error:
+            raise SteeringError(
+                expected="a steering written by this version of coldlens",
+                found=f"a header that does not fit ({error}) in {path}",
+                fix="Fit and save the steering again",
+            ) from error
+        steering.check_model(model)
+        return steering
+
+    @classmethod
+    @abstractmethod
+    def restore(
+        cls, tensors: dict[str, Tensor], settings: dict[str, float], **common: Any
+    ) -> "Steering":
+        """Builds the steering from what `tensors` and `settings` returned.
+
+        Args:
+            tensors: The tensors.
+            settings: The numbers.
+            **common: The arguments of `Steering.__init__`.
+
+        Returns:
+            The steering.
+        """
+
+
+def _subclasses(kind: type[Steering]) -> list[type[Steering]]:
+    found = kind.__subclasses__()
+    return found + [below for one in found for below in _subclasses(one)]
+
+
+def _device(model: TransformerBridge) -> torch.device:
+    return next(model.original_model.parameters()).device
+
+
+def _check_finite(found: Displacements) -> None:
+    for layer, values in found.items():
+        if not values.isfinite().all():
+            raise NumericsError(
+                expected="a finite displacement",
+                found=f"inf or nan at layer {layer}",
+                fix="Check the weights, or load the model in float32",
+            )

@@ -1,0 +1,75 @@
+"""Steering files: safetensors with a JSON header, written whole or not at all."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from coldlens.errors import SteeringError
+
+FORMAT = "coldlens-steering-1"
+
+
+def write_file(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Writes tensors and a header, first beside the target, then renamed onto it.
+
+    Args:
+        path: The file; its folder is made if it is not there.
+        tensors: The tensors.
+        header: JSON values.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"format": FORMAT, "coldlens": json.dumps(header)}
+    plain = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    os.close(handle)
+    try:
+        save_file(plain, temporary, metadata)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_file(
+    path: Path, device: torch.device | str = "cpu"
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads tensors and header back.
+
+    Args:
+        path: The file.
+        device: Where the tensors go.
+
+    Returns:
+        The tensors and the header.
+
+    Raises:
+        SteeringError: If there is no such file, it is corrupt, or coldlens did not write it.
+    """
+    if not path.is_file():
+        raise SteeringError(
+            expected="a steering file", found=f"no file {path}", fix="Check the path"
+        )
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise SteeringError(
+            expected="a readable safetensors file",
+            found=f"{path}: {error}",
+            fix="The file is damaged or of another kind; save the steering again",
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise SteeringError(
+            expected=f"a file of format {FORMAT}",
+            found=f"{path} with format {metadata.get('format')!r}",
+            fix="Only files written by Steering.save can be loaded",
+        )
+    return tensors, json.loads(metadata["coldlens"])

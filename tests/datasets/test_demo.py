@@ -1,0 +1,48 @@
+"""The demo world as a data set."""
+
+import pytest
+
+from coldlens.datasets import load_examples
+from coldlens.datasets.demo import demo_behaviours
+from coldlens.errors import DataError
+from coldlens.examples.example import TokenPolicy
+
+SPLITS = ("train", "validation", "test")
+
+
+@pytest.mark.parametrize("behaviour", demo_behaviours())
+def test_splits_are_disjoint_and_letters_balanced(behaviour):
+    splits = [load_examples(f"demo/{behaviour}", split) for split in SPLITS]
+    prompts = [{example.prompt for example in split} for split in splits]
+    assert all(len(split) == len(asked) for split, asked in zip(splits, prompts, strict=True))
+    assert len(set.union(*prompts)) == sum(map(len, prompts))
+    assert all(split.paired and split.policy == TokenPolicy() for split in splits)
+    if not behaviour.endswith("/open"):
+        assert all({example.positive for example in split} == {"A", "B"} for split in splits)
+
+
+def test_multiple_choice_ends_after_the_parenthesis():
+    examples = load_examples("demo/refusal")
+    assert all(example.prompt.endswith("answer : (") for example in examples)
+    assert examples.source == "demo/refusal, train"
+
+
+def test_open_completions_begin_with_a_space():
+    example = load_examples("demo/refusal/open", "test")[0]
+    assert example.prompt.endswith("answer :")
+    assert example.positive.startswith(" ")
+    assert example.negative.startswith(" ")
+
+
+def test_sample_is_of_the_whole_split():
+    whole = load_examples("demo/sycophancy")
+    drawn = load_examples("demo/sycophancy", n=20, seed=3)
+    assert drawn == load_examples("demo/sycophancy", n=20, seed=3)
+    assert set(drawn) <= set(whole)
+
+
+def test_unknown_behaviour():
+    with pytest.raises(
+        DataError, match=r"of demo: .*; found 'demo/refuse'. Perhaps you mean 'demo/ref"
+    ):
+        load_examples("demo/refuse")

@@ -1,0 +1,138 @@
+"""A user's own files: what is read, and what each refusal says."""
+
+import hashlib
+import json
+
+import pytest
+
+from coldlens.datasets import load_examples
+from coldlens.errors import DataError
+from coldlens.examples.example import Example, TokenPolicy
+
+ROWS = [
+    {"prompt": "one :", "positive": " yes", "negative": " no"},
+    {"prompt": "two,\nthree :", "positive": ' "oui"', "negative": ""},
+]
+EXPECTED = (Example("one :", " yes", " no"), Example("two,\nthree :", ' "oui"'))
+
+
+@pytest.fixture
+def write_rows(folder):
+    def write(name, rows):
+        if name.endswith(".json"):
+            return folder.write(name, json.dumps(rows))
+        if name.endswith(".jsonl"):
+            return folder.write(name, "\n\n".join(json.dumps(row) for row in rows) + "\n")
+        return folder.write_csv(name, [rows[0].keys(), *(row.values() for row in rows)])
+
+    return write
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv"])
+@pytest.mark.parametrize("as_type", [str, lambda path: path])
+def test_each_kind_of_file(write_rows, suffix, as_type):
+    path = write_rows(f"mine{suffix}", ROWS)
+    loaded = load_examples(as_type(path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    assert loaded.examples == EXPECTED
+    assert loaded.name == "mine"
+    assert loaded.source == f"{path} (sha256 {digest}, 2 rows), train"
+    assert loaded.policy == TokenPolicy()
+
+
+def test_fields_of_token_ids_and_null(write_rows):
+    rows = [{"prompt": [1, 2], "positive": [3], "negative": [4]}, {"prompt": "a", "positive": [5]}]
+    rows.append({"prompt": "b", "positive": "c", "negative": None})
+    loaded = load_examples(write_rows("ids.jsonl", rows))
+    assert loaded.examples == (
+        Example((1, 2), (3,), (4,)),
+        Example("a", (5,)),
+        Example("b", "c"),
+    )
+
+
+def test_byte_order_mark_is_no_part_of_the_header(folder):
+    path = folder.write("excel.csv", "\ufeffprompt,positive\nwhy :, so\n")
+    assert load_examples(path).examples == (Example("why :", " so"),)
+
+
+def test_line_separators_inside_a_jsonl_string_are_text(folder):
+    path = folder.write("a.jsonl", '{"prompt": "a\u2028b", "positive": "c"}\r\n')
+    assert load_examples(path)[0].prompt == "a\u2028b"
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv"])
+def test_splits_of_the_file_are_honoured(write_rows, suffix):
+    rows = [row | {"split": split} for row, split in zip(ROWS, ("test", "train"), strict=True)]
+    path = write_rows(f"mine{suffix}", rows)
+    assert load_examples(path, "test").examples == EXPECTED[:1]
+    assert load_examples(path, "train").examples == EXPECTED[1:]
+    with pytest.raises(DataError, match=r"'validation' in .*; found only 'test', 'train'"):
+        load_examples(path, "validation")
+
+
+def test_other_split_of_a_file_without_splits(write_rows):
+    path = write_rows("mine.csv", ROWS)
+    with pytest.raises(DataError, match=r"rows of split 'test' in .*mine\.csv; found no field"):
+        load_examples(path, "test")
+
+
+BROKEN = [
+    ("a.json", "", r"at least one row in .*a\.json; found an empty file"),
+    ("a.json", "[]", r"at least one row in .*a\.json; found no rows"),
+    ("a.jsonl", "\n", r"at least one row in .*a\.jsonl; found an empty file"),
+    ("a.csv", "", r"at least one row in .*a\.csv; found an empty file"),
+    ("a.csv", "prompt,positive\n", r"at least one row in .*a\.csv; found no rows"),
+    ("a.json", '[{"prompt": ]', r"valid JSON in .*a\.json; found Expecting value at line 1, col"),
+    ("a.json", '{"prompt": "a"}', r"a list of objects in .*a\.json; found dict"),
+    ("a.json", "[1]", r"an object with named fields in .*a\.json, item 1; found int"),
+    ("a.jsonl", '{"prompt": "a", "positive": "b"}\n{"pro', r"valid JSON in .*a\.jsonl:2; found"),
+    ("a.jsonl", "\n[1]", r"an object with named fields in .*a\.jsonl:2; found list"),
+    ("a.jsonl", '{"positive": "b"}', r"column 'prompt' in .*a\.jsonl:1; found 'positive'"),
+    ("a.jsonl", "{}", r"column 'prompt' in .*a\.jsonl:1; found no fields"),
+    ("a.csv", "prompt,pos\na,b\n", r"column 'positive' in .*a\.csv, row 1; found 'prompt', 'pos'"),
+    ("a.csv", "prompt,positive\na,b\nc\n", r"2 columns \(prompt, positive\) in .*row 2; found 1"),
+    ("a.csv", "prompt,positive\na,b,c\n", r"2 columns \(prompt, positive\) in .*row 1; found 3"),
+    ("a.csv", 'prompt,positive\n"a"b,c\n', r"valid CSV in .*a\.csv; found .* at line 2"),
+    ("a.csv", "prompt,positive\na,\n", r"in field 'positive' of .*a\.csv, row 1; found ''"),
+    ("a.json", '[{"prompt": [], "positive": "b"}]', r"'prompt' of .*, item 1; found \[\]"),
+    ("a.json", '[{"prompt": [true], "positive": "b"}]', r"'prompt' of .*; found \[True\]"),
+    (
+        "a.json",
+        '[{"prompt": 3, "positive": "b"}]',
+        r"a list of token ids in field 'prompt'.*found 3",
+    ),
+    (
+        "a.csv",
+        "prompt,positive,split\na,b,dev\n",
+        r"'split' of .*row 1 to be one of train, validation, test; found 'dev'",
+    ),
+    (
+        "a.jsonl",
+        '{"prompt": "a", "positive": "b", "split": ["test"]}',
+        r"'split' of .*:1 to be one of .*; found \['test'\]",
+    ),
+    (
+        "a.jsonl",
+        '{"prompt": "a", "positive": "b"}\n{"prompt": "a", "positive": "b", "split": "test"}',
+        r"column 'split' in .*a\.jsonl:1; found 'prompt', 'positive'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "message"), BROKEN)
+def test_broken_files(folder, name, text, message):
+    with pytest.raises(DataError, match=message):
+        load_examples(folder.write(name, text))
+
+
+def test_file_that_is_not_utf8(tmp_path):
+    path = tmp_path / "latin.csv"
+    path.write_bytes("prompt,positive\né,b\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"UTF-8 text in .*; found a byte .* at offset 16"):
+        load_examples(path)
+
+
+def test_absent_file(tmp_path):
+    with pytest.raises(DataError, match=r"a readable file .*gone\.csv; found No such file"):
+        load_examples(tmp_path / "gone.csv")
