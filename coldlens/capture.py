@@ -80,6 +80,7 @@ class Evidence:
     losses: dict[Any, Float[Tensor, " example"]] = field(default_factory=dict)
 
 
+@torch.inference_mode(False)
 def collect(
     model: TransformerBridge,
     examples: ExampleSet,
@@ -112,12 +113,16 @@ def collect(
         What was found.
 
     Raises:
-        ArgumentError: If a parameter gradient of a residual-stream loss is asked for, or a loss
-            returns a wrong shape.
+        ArgumentError: If a parameter gradient of a residual-stream loss is asked for, a loss
+            returns a wrong shape, or the batch size is not positive.
         NumericsError: If an activation, a loss or a gradient is not finite.
     """
     require_decoder(model)
     require_eval(model)
+    if batch_size < 1:
+        raise ArgumentError(
+            expected="batch_size >= 1", found=f"batch_size = {batch_size}", fix="8 is the default"
+        )
     for _, positions in needs.activations | needs.gradients:
         check_positions(positions)
     for loss in needs.parameter_gradients:
@@ -139,7 +144,7 @@ def collect(
     device = next(iter(values.values())).device
     loader = batches(encoded, sides, batch_size, device=device)
     total = -(-len(encoded) // batch_size)
-    with torch.inference_mode(False), exchanged(model, {**values, **leaves}):
+    with exchanged(model, {**values, **leaves}):
         for batch in tqdm(loader, total=total, desc="examples", disable=not progress):
             _run_batch(model, batch, layers, needs, leaves, gathered)
     return gathered.evidence(examples, encoded)

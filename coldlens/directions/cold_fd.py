@@ -60,11 +60,11 @@ class ColdFD(Method):
         require_raw(model, self.label)
 
     def needs(self, examples: ExampleSet) -> Needs:
-        """The parameter gradient."""
+        """Returns the parameter gradient as the only need."""
         return parameter_needs(self.loss, examples)
 
     def solve(self, model: TransformerBridge, evidence: Evidence) -> DifferenceSteering:
-        """Keeps the gradient and chooses ε."""
+        """Returns a steering that keeps the gradient and ε."""
         loss = self.loss or default_loss(evidence.examples)
         gradient = evidence.parameter_gradients[loss]
         common = self.common(model, evidence, loss=loss)

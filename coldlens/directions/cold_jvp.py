@@ -33,11 +33,11 @@ class ColdJVP(Method):
         require_eager(model, self.label)
 
     def needs(self, examples: ExampleSet) -> Needs:
-        """The parameter gradient."""
+        """Returns the parameter gradient as the only need."""
         return parameter_needs(self.loss, examples)
 
     def solve(self, model: TransformerBridge, evidence: Evidence) -> TangentSteering:
-        """Keeps the gradient; the work is done for each input."""
+        """Returns a steering that keeps the gradient; the work is done for each input."""
         loss = self.loss or default_loss(evidence.examples)
         common = self.common(model, evidence, loss=loss)
         return TangentSteering(**common, direction=evidence.parameter_gradients[loss])

@@ -49,7 +49,7 @@ class ColdKernel(Method):
             )
 
     def needs(self, examples: ExampleSet) -> Needs:
-        """Activation gradients, and for the linear kernel activations."""
+        """Returns activation gradients, and for the linear kernel activations."""
         loss = self.loss or default_loss(examples)
         sides_of(loss, examples)
         gradients = frozenset({(loss, self.positions)})
@@ -58,7 +58,7 @@ class ColdKernel(Method):
         return Needs(gradients=gradients, activations=frozenset({("positive", self.positions)}))
 
     def solve(self, model: TransformerBridge, evidence: Evidence) -> Steering:
-        """Averages the negative gradients, or keeps them beside the activations."""
+        """Returns the mean negative gradient, or for the linear kernel all of them."""
         loss = self.loss or default_loss(evidence.examples)
         gradients = evidence.gradients[loss, self.positions]
         if self.kernel == "identity":

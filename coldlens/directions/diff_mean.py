@@ -23,10 +23,10 @@ class DiffMean(Method):
     needs_pairs: ClassVar[bool] = True
 
     def needs(self, examples: ExampleSet) -> Needs:
-        """Answer activations of both sides."""
+        """Returns the answer activations of both sides."""
         return ANSWERS
 
     def solve(self, model: TransformerBridge, evidence: Evidence) -> StaticSteering:
-        """Averages the differences."""
+        """Returns the mean difference."""
         samples = differences(evidence)
         return self.static(model, evidence, samples.mean(1), samples=samples)

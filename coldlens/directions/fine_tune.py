@@ -54,11 +54,11 @@ class FineTune(Method):
         require_raw(model, self.label)
 
     def needs(self, examples: ExampleSet) -> Needs:
-        """The parameter gradient at θ₀."""
+        """Returns the parameter gradient at θ₀ as the only need."""
         return parameter_needs(self.loss, examples)
 
     def solve(self, model: TransformerBridge, evidence: Evidence) -> DifferenceSteering:
-        """Takes the steps."""
+        """Returns the change of the parameters after all steps."""
         loss = self.loss or default_loss(evidence.examples)
         if self.steps == 1:
             gradient = evidence.parameter_gradients[loss]

@@ -28,11 +28,11 @@ class ICV(Method):
     needs_pairs: ClassVar[bool] = True
 
     def needs(self, examples: ExampleSet) -> Needs:
-        """Answer activations of both sides."""
+        """Returns the answer activations of both sides."""
         return ANSWERS
 
     def solve(self, model: TransformerBridge, evidence: Evidence) -> StaticSteering:
-        """Takes the component of all layers at once."""
+        """Returns the component of all layers at once."""
         samples = differences(evidence)
         layers, count, width = samples.shape
         joined = samples.transpose(0, 1).reshape(count, layers * width)

@@ -2,16 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs, collect
 from coldlens.examples.example import Example, ExampleSet
-from coldlens.losses import loss_name, require_paired
+from coldlens.losses import Loss, loss_name, require_paired
 from coldlens.models.guards import require_decoder, require_eval, resolve_layers
 from coldlens.steering.provenance import Provenance, provenance
 from coldlens.steering.static import StaticSteering
@@ -66,6 +67,7 @@ class Method(ABC):
             require_paired(examples, self.label)
         self.needs(examples)
 
+    @torch.inference_mode(False)
     def fit(
         self,
         model: TransformerBridge,
@@ -99,11 +101,26 @@ class Method(ABC):
         )
         return self.solve(model, evidence)
 
+    def with_loss(self, loss: Loss) -> "Method":
+        """Returns the method with this loss, if it has a loss and none of its own.
+
+        Args:
+            loss: The loss.
+
+        Returns:
+            The method.
+        """
+        own = getattr(self, "loss", loss)
+        return replace(self, **{"loss": loss}) if own is None else self
+
     @property
     def label(self) -> str:
-        """The class name with the settings that differ from the defaults, for tables."""
+        """The class name with the settings that differ from the defaults, for tables.
+
+        A setting that is a word stands alone: `ColdKernel(answer)`, but `RepE(center=False)`.
+        """
         changed = [
-            f"{entry.name}={_shown(getattr(self, entry.name))}"
+            _shown(entry.name, getattr(self, entry.name))
             for entry in fields(self)
             if not _is_default(entry, getattr(self, entry.name))
         ]
@@ -180,11 +197,25 @@ class Method(ABC):
         return StaticSteering(**common, vectors=vectors, coherence=spread)
 
 
+def cosine(first: Float[Tensor, "*a d"], second: Float[Tensor, "*b d"]) -> Float[Tensor, "*c"]:
+    """Returns the cosine of vectors along the last axis; nan where one of them is zero.
+
+    Args:
+        first: Vectors.
+        second: Vectors, of a shape that broadcasts with the first.
+
+    Returns:
+        Cosines.
+    """
+    products = (first * second).sum(-1)
+    return products / (first.norm(dim=-1) * second.norm(dim=-1))
+
+
 def coherence(samples: Float[Tensor, "layer sample d"]) -> Float[Tensor, " layer"]:
     """Returns the mean pairwise cosine of several vectors, a layer at a time.
 
-    1 when all point the same way, about 0 for unrelated ones; nan for a single vector. Zero
-    vectors count as orthogonal to everything.
+    1 when all point the same way, about 0 for unrelated ones; nan for a single vector, or where
+    one is zero.
 
     Args:
         samples: Several vectors a layer.
@@ -193,10 +224,10 @@ def coherence(samples: Float[Tensor, "layer sample d"]) -> Float[Tensor, " layer
         One number a layer.
     """
     count = samples.shape[1]
-    norms = samples.norm(dim=-1, keepdim=True)
-    units = samples / norms.clamp_min(samples.new_tensor(1e-300).clamp_min(1e-38))
-    total = units.sum(1).square().sum(-1) - units.square().sum((1, 2))
-    return total / (count * (count - 1)) if count > 1 else total * float("nan")
+    if count == 1:
+        return samples.new_full((samples.shape[0],), float("nan"))
+    units = samples / samples.norm(dim=-1, keepdim=True)
+    return (units.sum(1).square().sum(-1) - count) / (count * (count - 1))
 
 
 def _is_default(entry: Field[Any], value: Any) -> bool:
@@ -205,5 +236,7 @@ def _is_default(entry: Field[Any], value: Any) -> bool:
     return value == entry.default
 
 
-def _shown(value: Any) -> str:
-    return loss_name(value) if callable(value) else repr(value)
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{name}={loss_name(value) if callable(value) else repr(value)}"

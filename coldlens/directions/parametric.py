@@ -1,5 +1,7 @@
 """What the methods in parameter space share."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,6 @@ def parameter_needs(loss: Loss | None, examples: ExampleSet) -> Needs:
     return Needs(parameter_gradients=frozenset({chosen}))
 
 
-def global_norm(tensors: dict[str, Tensor]) -> float:
+def global_norm(tensors: Mapping[str, Tensor]) -> float:
     """Returns the Euclidean norm of all tensors together."""
     return torch.stack([tensor.norm() for tensor in tensors.values()]).norm().item()

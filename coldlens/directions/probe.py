@@ -33,11 +33,11 @@ class Probe(Method):
     needs_pairs: ClassVar[bool] = True
 
     def needs(self, examples: ExampleSet) -> Needs:
-        """Answer activations of both sides."""
+        """Returns the answer activations of both sides."""
         return ANSWERS
 
     def solve(self, model: TransformerBridge, evidence: Evidence) -> StaticSteering:
-        """Fits one classifier a layer."""
+        """Returns the weights of one classifier a layer."""
         vectors = []
         for positive, negative in zip(
             evidence.activations["positive", "answer"],

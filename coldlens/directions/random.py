@@ -1,6 +1,6 @@
 """Random: the control that every comparison needs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from coldlens.capture import Evidence, Needs
 from coldlens.directions.cold_kernel import ColdKernel
 from coldlens.directions.method import Method
 from coldlens.examples.example import ExampleSet
+from coldlens.losses import Loss
 from coldlens.steering.static import StaticSteering
 
 
@@ -27,11 +28,15 @@ class Random(Method):
     seed: int = 0
 
     def needs(self, examples: ExampleSet) -> Needs:
-        """What the reference needs."""
+        """Returns what the reference needs."""
         return self.reference.needs(examples)
 
+    def with_loss(self, loss: Loss) -> "Random":
+        """Returns the control with this loss in its reference; see `Method.with_loss`."""
+        return replace(self, reference=self.reference.with_loss(loss))
+
     def solve(self, model: TransformerBridge, evidence: Evidence) -> StaticSteering:
-        """Draws a vector a layer; the same seed and layer give the same vector."""
+        """Returns a vector a layer; the same seed and layer give the same vector."""
         reference = self.reference.solve(model, evidence)
         norms = torch.stack([reference.vector(layer).norm() for layer in evidence.layers])
         drawn = torch.stack([self._draw(layer, model.cfg.d_model) for layer in evidence.layers])

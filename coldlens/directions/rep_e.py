@@ -31,11 +31,11 @@ class RepE(Method):
     needs_pairs: ClassVar[bool] = True
 
     def needs(self, examples: ExampleSet) -> Needs:
-        """Answer activations of both sides."""
+        """Returns the answer activations of both sides."""
         return ANSWERS
 
     def solve(self, model: TransformerBridge, evidence: Evidence) -> StaticSteering:
-        """Takes the component of each layer."""
+        """Returns the component of each layer."""
         samples = differences(evidence)
         vectors = torch.stack([principal(layer, center=self.center) for layer in samples])
         return self.static(model, evidence, vectors, samples=samples)

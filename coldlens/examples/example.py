@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ def _as_text(value: str | Sequence[int] | None, name: str) -> Text | None:
     if value is None or isinstance(value, str):
         return value
     try:
-        ids = tuple(int(token) for token in value)
+        ids = tuple(operator.index(token) for token in value)
     except (TypeError, ValueError) as error:
         raise ExampleTypeError(
             expected=f"`{name}` to be a string or a sequence of token ids",

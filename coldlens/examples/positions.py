@@ -42,6 +42,15 @@ def check_positions(positions: Positions, *, generating: bool = False) -> None:
             found=repr(positions),
             fix="Generated positions exist only while steering, answer positions only in examples",
         )
+    if isinstance(positions, str):
+        return
+    pair = isinstance(positions, tuple) and len(positions) == 2
+    if not pair or not all(bound is None or isinstance(bound, int) for bound in positions):
+        raise ExampleError(
+            expected="a window (start, stop) of two integers or None",
+            found=repr(positions),
+            fix="(-3, None) selects the last three tokens of the prompt",
+        )
 
 
 def select(

@@ -102,7 +102,7 @@ def encode_prompts(
         )
     ids = [_prompt_ids(model, prompt, policy) for prompt in prompts]
     for index, prompt in enumerate(ids):
-        _check_ids(model, prompt, f"prompt {index}")
+        check_ids(model, prompt, f"prompt {index}")
     return ids
 
 
@@ -118,8 +118,8 @@ def _encode_one(
         ids, exact = _completion_ids(model, example.prompt, prompt, text, policy)
         if not exact and index not in changed:
             changed.append(index)
-        _check_ids(model, ids, f"the {side} completion of example {index}")
-        _check_ids(model, prompt + ids, f"example {index} ({side})")
+        check_ids(model, ids, f"the {side} completion of example {index}")
+        check_ids(model, prompt + ids, f"example {index} ({side})")
         completions[side] = ids
     positive = completions["positive"]
     assert positive is not None
@@ -181,7 +181,17 @@ def _plain_ids(tokenizer: Any, text: str) -> Ids:
     return tuple(tokenizer(text, add_special_tokens=False).input_ids)
 
 
-def _check_ids(model: TransformerBridge, ids: Ids, what: str) -> None:
+def check_ids(model: TransformerBridge, ids: Ids, what: str) -> None:
+    """Checks that a model can read a sequence of token ids.
+
+    Args:
+        model: The model, for its context length and vocabulary.
+        ids: The ids.
+        what: What they are, for the message.
+
+    Raises:
+        ExampleError: If there is none, there are too many, or one is not in the vocabulary.
+    """
     context, vocabulary = model.cfg.n_ctx, model.cfg.d_vocab
     if not ids:
         raise ExampleError(

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from typing import Any
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import Module
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.models.guards import hook_name
@@ -61,15 +63,14 @@ def residuals(
             raise _StopForward
         return replacement
 
+    def hook_at(layer: int) -> Callable[[Module, Any, Any], Tensor | None]:
+        return lambda _module, _inputs, output: read(layer, output)
+
     token = _measuring.set(True)
     try:
         for layer in layers:
             point = points[hook_name(layer)]
-            handles.append(
-                point.register_forward_hook(
-                    lambda _module, _inputs, output, layer=layer: read(layer, output)
-                )
-            )
+            handles.append(point.register_forward_hook(hook_at(layer)))
         result = model(
             tokens, attention_mask=attention_mask.long(), return_type="logits", use_cache=False
         )

@@ -35,7 +35,7 @@ def load_model(
     if isinstance(source, TransformerBridge):
         require_decoder(source)
         return source
-    name = str(demo.WEIGHTS) if source == "demo" else str(source)
+    name = str(demo.WEIGHTS) if source == "demo" else os.path.expanduser(str(source))
     if source == "demo" or isinstance(source, Path) or _looks_like_path(name):
         _check_folder(Path(name))
     model = TransformerBridge.boot_transformers(name, device=device, dtype=dtype)
@@ -43,8 +43,23 @@ def load_model(
     return model
 
 
+def model_id(model: TransformerBridge) -> str:
+    """Names a model without its place on the disk: `"demo"`, a folder's name, or a hub id.
+
+    Args:
+        model: The model.
+
+    Returns:
+        The name.
+    """
+    name = str(model.cfg.model_name)
+    if name == str(demo.WEIGHTS):
+        return "demo"
+    return Path(name).name if Path(name).is_dir() else name
+
+
 def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "~", os.sep)) or Path(name).is_dir()
+    return name.startswith((".", os.sep)) or Path(name).is_dir()
 
 
 def _check_folder(folder: Path) -> None:

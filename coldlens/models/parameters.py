@@ -104,7 +104,8 @@ def exchanged(model: TransformerBridge, values: Mapping[str, Tensor]) -> Iterato
 
 
 _SAMPLED = 4096
-_fingerprints: WeakKeyDictionary[TransformerBridge, tuple[tuple[int, ...], str]] = (
+_PROBED = 64
+_fingerprints: WeakKeyDictionary[TransformerBridge, tuple[tuple[float, ...], str]] = (
     WeakKeyDictionary()
 )
 
@@ -114,7 +115,8 @@ def fingerprint(model: TransformerBridge) -> str:
 
     Hashes name, shape, dtype, the float64 sum and up to 4096 evenly spaced entries of every
     parameter, so any training step or other checkpoint gives another fingerprint. Computed again
-    only after a parameter was changed in place or replaced.
+    only after a parameter was changed in place or replaced; a change through `.data` is noticed if
+    it touches some of 64 evenly spaced entries, as that of an optimiser or a merged adapter does.
 
     Args:
         model: The model.
@@ -123,9 +125,7 @@ def fingerprint(model: TransformerBridge) -> str:
         32 hexadecimal digits.
     """
     found = parameters(model)
-    state = tuple(
-        number for p in found.values() for number in (p.tensor.data_ptr(), p.tensor._version)
-    )
+    state = tuple(number for p in found.values() for number in _state(p.tensor))
     known = _fingerprints.get(model)
     if known is None or known[0] != state:
         digest = hashlib.sha256()
@@ -137,3 +137,10 @@ def fingerprint(model: TransformerBridge) -> str:
             digest.update(sample.numpy().tobytes())
         known = _fingerprints[model] = (state, digest.hexdigest()[:32])
     return known[1]
+
+
+def _state(tensor: Tensor) -> tuple[int, int, float]:
+    """Returns what changes with a tensor; the probe is for `.data`, which keeps the version."""
+    flat = tensor.detach().reshape(-1)
+    probe = flat[:: max(1, flat.numel() // _PROBED)].sum(dtype=torch.float64).item()
+    return tensor.data_ptr(), tensor._version, probe

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import Module
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import SteeringError
@@ -92,16 +93,19 @@ def steered(
         before = model.original_model.register_forward_pre_hook(state.begin, with_kwargs=True)
         stack.callback(before.remove)
         for layer in layers:
-            handle = points[hook_name(layer)].register_forward_hook(
-                lambda _module, _inputs, output, layer=layer: state.add(layer, output)
-            )
+            handle = points[hook_name(layer)].register_forward_hook(state.hook_at(layer))
             stack.callback(handle.remove)
         yield
     state.check()
 
 
 class _Run:
-    """What the hooks of one steered block share."""
+    """What the hooks of one steered block share.
+
+    `begin` runs before each forward and works out the prompt, the steered positions and the
+    displacement; the hook at a steered layer adds that of the columns being computed; `check`
+    runs after the block, so that nothing is skipped silently.
+    """
 
     def __init__(
         self, field: Field, layers: tuple[int, ...], eta: float, positions: Positions
@@ -116,7 +120,6 @@ class _Run:
         self.window = slice(None)
 
     def begin(self, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Before each forward: works out the prompt, the steered positions, the displacement."""
         if measuring():
             return
         tokens = kwargs.get("input_ids", args[0] if args else None)
@@ -135,8 +138,10 @@ class _Run:
         self._place(past, tokens.shape[1])
         self.forwards += 1
 
-    def add(self, layer: int, residual: Tensor) -> Tensor | None:
-        """At a steered layer: adds the displacement of the columns that are being computed."""
+    def hook_at(self, layer: int) -> Callable[[Module, Any, Tensor], Tensor | None]:
+        return lambda _module, _inputs, output: self._add(layer, output)
+
+    def _add(self, layer: int, residual: Tensor) -> Tensor | None:
         if measuring():
             return None
         self.fired[layer] += 1
@@ -148,7 +153,6 @@ class _Run:
         return now.applied(layer, residual, change)
 
     def check(self) -> None:
-        """After the block: nothing may have been skipped silently."""
         fix = "Run the model itself inside the block, through all steered layers"
         if self.forwards == 0:
             raise SteeringError(
@@ -159,7 +163,7 @@ class _Run:
         for layer, count in self.fired.items():
             if count != self.forwards:
                 raise SteeringError(
-                    expected=f"{hook_name(layer)} to fire in each of {self.forwards} forward passes",
+                    expected=f"{hook_name(layer)} in each of {self.forwards} forwards",
                     found=f"{count} firings",
                     fix=fix,
                 )

@@ -11,8 +11,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from coldlens.examples.example import TokenPolicy
 from coldlens.examples.tokens import Ids
 from coldlens.models.forward import residuals
-from coldlens.steering.provenance import Provenance
 from coldlens.steering.intervention import Displacements, Intervention
+from coldlens.steering.provenance import Provenance
 from coldlens.steering.steering import Steering
 
 
@@ -55,7 +55,7 @@ class LinearKernelSteering(Steering):
         layers: tuple[int, ...],
         intervention: Intervention | None = None,
     ) -> Displacements:
-        """Weights the examples' gradients by similarity to each token; see `Steering.field`."""
+        """Returns the gradients weighted by similarity to each token; see `Steering.field`."""
         found: Displacements = {}
 
         def edit(layer: int, residual: Tensor) -> Tensor | None:
@@ -76,5 +76,5 @@ class LinearKernelSteering(Steering):
     def restore(
         cls, tensors: dict[str, Tensor], settings: dict[str, float], **common: Any
     ) -> "LinearKernelSteering":
-        """Builds the steering from its saved tensors; see `Steering.restore`."""
+        """Returns the steering of saved tensors; see `Steering.restore`."""
         return cls(**common, anchors=tensors["anchors"], gradients=tensors["gradients"])

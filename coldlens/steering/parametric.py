@@ -14,8 +14,8 @@ from coldlens.examples.tokens import Ids
 from coldlens.models.forward import Edit, residuals
 from coldlens.models.guards import working_dtype
 from coldlens.models.parameters import exchanged, parameters
-from coldlens.steering.provenance import Provenance
 from coldlens.steering.intervention import Displacements, Intervention
+from coldlens.steering.provenance import Provenance
 from coldlens.steering.steering import Steering
 
 Scheme = Literal["forward", "central"]
@@ -58,7 +58,7 @@ class ParametricSteering(Steering):
     def restore(
         cls, tensors: dict[str, Tensor], settings: dict[str, float], **common: Any
     ) -> "ParametricSteering":
-        """Builds the steering from its saved tensors; see `Steering.restore`."""
+        """Returns the steering of saved tensors; see `Steering.restore`."""
         return cls(**common, direction=tensors)
 
 
@@ -116,7 +116,7 @@ class TangentSteering(ParametricSteering):
         layers: tuple[int, ...],
         intervention: Intervention | None = None,
     ) -> Displacements:
-        """Runs one dual forward for all layers; see `Steering.field`.
+        """Returns the tangents of one dual forward for all layers; see `Steering.field`.
 
         Given earlier interventions, the tangent is zero at the positions that were steered: the
         parameters upstream have had their effect there.
@@ -183,7 +183,7 @@ class DifferenceSteering(ParametricSteering):
     def restore(
         cls, tensors: dict[str, Tensor], settings: dict[str, float], **common: Any
     ) -> "DifferenceSteering":
-        """Builds the steering from its saved tensors; see `Steering.restore`."""
+        """Returns the steering of saved tensors; see `Steering.restore`."""
         return cls(
             **common,
             direction=tensors,
@@ -203,7 +203,7 @@ class DifferenceSteering(ParametricSteering):
         layers: tuple[int, ...],
         intervention: Intervention | None = None,
     ) -> Displacements:
-        """Runs two forwards for all layers; see `Steering.field`.
+        """Returns the differences of two forwards for all layers; see `Steering.field`.
 
         Given earlier interventions, both forwards hold the steered positions at the steered
         values, one pair of forwards a steered layer.

@@ -8,6 +8,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.examples.example import ExampleSet
 from coldlens.models.guards import numerics, working_dtype
+from coldlens.models.load import model_id
 from coldlens.models.parameters import fingerprint
 
 PACKAGES = ("coldlens", "torch", "transformers", "transformer-lens")
@@ -94,7 +95,7 @@ def provenance(
         examples_hash=examples.hash(),
         examples_count=len(examples),
         token_rule=repr(examples.policy),
-        model_id=str(model.cfg.model_name),
+        model_id=model_id(model),
         model_fingerprint=fingerprint(model),
         numerics=numerics(model),
         dtype=str(working_dtype(model)).removeprefix("torch."),

@@ -12,8 +12,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from coldlens.errors import SteeringError
 from coldlens.examples.example import TokenPolicy
 from coldlens.examples.tokens import Ids
-from coldlens.steering.provenance import Provenance
 from coldlens.steering.intervention import Displacements, Intervention
+from coldlens.steering.provenance import Provenance
 from coldlens.steering.steering import Steering
 
 
@@ -78,7 +78,7 @@ class StaticSteering(Steering):
     def restore(
         cls, tensors: dict[str, Tensor], settings: dict[str, float], **common: Any
     ) -> "StaticSteering":
-        """Builds the steering from its saved tensors; see `Steering.restore`."""
+        """Returns the steering of saved tensors; see `Steering.restore`."""
         return cls(**common, vectors=tensors["vectors"], coherence=tensors["coherence"])
 
     def normalized(self) -> "StaticSteering":
@@ -135,7 +135,13 @@ class StaticSteering(Steering):
             torch.full_like(self.coherence, float("nan")),
         )
 
-    def _check_fits(self, other: "StaticSteering") -> None:
+    def _check_fits(self, other: object) -> None:
+        if not isinstance(other, StaticSteering):
+            raise SteeringError(
+                expected="another static steering",
+                found=type(other).__name__,
+                fix="Only static steerings add; for an input-dependent one nest two apply blocks",
+            )
         mine, theirs = self.provenance.model_fingerprint, other.provenance.model_fingerprint
         if mine != theirs or self.layers != other.layers:
             raise SteeringError(

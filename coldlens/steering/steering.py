@@ -16,7 +16,7 @@ from coldlens.errors import ArgumentError, ExampleError, NumericsError, Steering
 from coldlens.examples.batch import pad
 from coldlens.examples.example import Text, TokenPolicy
 from coldlens.examples.positions import Positions
-from coldlens.examples.tokens import Ids, encode_prompts
+from coldlens.examples.tokens import Ids, check_ids, encode_prompts
 from coldlens.models.guards import require_eval
 from coldlens.models.parameters import fingerprint
 from coldlens.steering.intervention import Displacements, Intervention, steered
@@ -109,12 +109,16 @@ class Steering(ABC):
         """
         self.check_model(self.model)
         if isinstance(inputs, Tensor):
-            if inputs.numel() == 0:
+            if inputs.numel() == 0 or inputs.ndim != 2:
                 raise ExampleError(
-                    expected="at least one token", found="an empty tensor", fix="Pass token ids"
+                    expected="token ids of shape [row, pos] with at least one token",
+                    found=f"a tensor of shape {tuple(inputs.shape)}",
+                    fix="Pass token ids, one row a prompt",
                 )
             mask = torch.ones_like(inputs) if attention_mask is None else attention_mask
             tokens, mask = inputs, mask.bool()
+            for row, (ids, real) in enumerate(zip(tokens, mask, strict=True)):
+                check_ids(self.model, tuple(ids[real].tolist()), f"row {row}")
         else:
             texts = [inputs] if isinstance(inputs, str) else list(inputs)
             tokens, mask = pad(
@@ -188,7 +192,7 @@ class Steering(ABC):
         Raises:
             ArgumentError: If the steering was not fitted for it.
         """
-        wanted = layer % len(self.model.blocks) if layer < 0 else layer
+        wanted = layer + len(self.model.blocks) if layer < 0 else layer
         if wanted not in self.layers:
             raise ArgumentError(
                 expected=f"a fitted layer, one of {list(self.layers)}",
@@ -237,9 +241,18 @@ class Steering(ABC):
             The context manager. Contexts nest: their displacements, each computed on the
             unsteered model, add up. On leaving, a hook that did not fire in each forward pass is
             an error.
+
+        Raises:
+            ArgumentError: If no layer is given, or one that was not fitted.
         """
         self.check_model(model)
         wanted = [layer] if isinstance(layer, int) else list(layer)
+        if not wanted:
+            raise ArgumentError(
+                expected="at least one layer to steer",
+                found="none",
+                fix=f"Choose among the fitted layers {list(self.layers)}",
+            )
         layers = sorted({self.layers[self.place(one)] for one in wanted})
         return steered(model, self.field, layers, eta, positions)
 

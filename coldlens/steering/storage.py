@@ -72,4 +72,12 @@ def read_file(
             found=f"{path} with format {metadata.get('format')!r}",
             fix="Only files written by Steering.save can be loaded",
         )
-    return tensors, json.loads(metadata["coldlens"])
+    try:
+        header = json.loads(metadata["coldlens"])
+    except (KeyError, ValueError) as error:
+        raise SteeringError(
+            expected="a header in JSON",
+            found=f"{path} with another one ({error})",
+            fix="The file is damaged; save the steering again",
+        ) from error
+    return tensors, header

@@ -1,0 +1,1 @@
+"""`compare_directions`: every direction of one behaviour, side by side."""

@@ -1,0 +1,102 @@
+"""Which methods a comparison runs, and with which settings."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+from coldlens.directions import (
+    ICV,
+    METHODS,
+    ColdFD,
+    ColdJVP,
+    ColdKernel,
+    DiffMean,
+    FineTune,
+    Method,
+    Probe,
+    Random,
+    RepE,
+)
+from coldlens.errors import ArgumentError
+from coldlens.examples.example import ExampleSet
+from coldlens.losses import Loss
+
+DEFAULTS: tuple[Method, ...] = (
+    DiffMean(),
+    RepE(),
+    RepE(center=False),
+    ICV(),
+    Probe(),
+    ColdKernel(),
+    ColdKernel(positions="answer"),
+    ColdKernel(positions="all"),
+    ColdKernel(kernel="linear"),
+    ColdFD(),
+    ColdJVP(),
+    FineTune(),
+    Random(),
+)
+"""What `compare_directions` runs unless told otherwise."""
+
+
+def choose_methods(
+    methods: Sequence[str | Method] | None,
+    examples: ExampleSet,
+    loss: Loss | None,
+    seed: int,
+) -> tuple[dict[str, Method], dict[str, str]]:
+    """Turns a choice of methods into labelled instances with loss and seed filled in.
+
+    Args:
+        methods: Names, instances, or None for `DEFAULTS`.
+        examples: The examples; with positive-only data the default methods that need pairs are
+            left out.
+        loss: The loss of every method that has one and does not name its own.
+        seed: The seed of every method given by name, or by default, that has one.
+
+    Returns:
+        Methods by label, and by label why a default one was left out.
+
+    Raises:
+        ArgumentError: If a name is unknown, a method is named twice, or there is none.
+    """
+    skipped: dict[str, str] = {}
+    chosen: list[Method] = []
+    if methods is None:
+        for method in DEFAULTS:
+            if method.needs_pairs and not examples.paired:
+                skipped[method.label] = "needs negative completions"
+            else:
+                chosen.append(_seeded(method, seed))
+    else:
+        chosen = [_resolve(method, seed) for method in methods]
+    if not chosen:
+        raise ArgumentError(
+            expected="at least one method", found="none", fix="Pass methods=None for all methods"
+        )
+    labelled: dict[str, Method] = {}
+    for method in chosen:
+        if method.label in labelled:
+            raise ArgumentError(
+                expected="each method once",
+                found=f"{method.label} twice",
+                fix="Give the two different settings",
+            )
+        labelled[method.label] = method if loss is None else method.with_loss(loss)
+    return labelled, skipped
+
+
+def _resolve(method: str | Method, seed: int) -> Method:
+    if isinstance(method, Method):
+        return method
+    if method not in METHODS:
+        raise ArgumentError(
+            expected=f"methods among {', '.join(METHODS)}",
+            found=repr(method),
+            fix="Give a name, or an instance such as ColdKernel(positions='answer')",
+        )
+    return _seeded(METHODS[method](), seed)
+
+
+def _seeded(method: Method, seed: int) -> Method:
+    has_seed = any(entry.name == "seed" for entry in fields(method))
+    return replace(method, **{"seed": seed}) if has_seed else method

@@ -1,0 +1,85 @@
+"""What a comparison will cost, said before it starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.capture import Needs
+from coldlens.directions import ColdFD, ColdJVP, ColdKernel, FineTune, Method
+from coldlens.examples.example import ExampleSet
+from coldlens.examples.tokens import Encoded
+from coldlens.models.guards import working_dtype
+from coldlens.models.parameters import upstream
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The work of a comparison.
+
+    Attributes:
+        examples: N.
+        tokens: Tokens of all sequences of the examples.
+        backwards: Backward passes over the examples, one a loss, for all methods together.
+        prompts: Evaluation prompts.
+        prompt_passes: Forward passes over every prompt up to the deepest layer, in units of one
+            plain forward; a dual forward counts 4.
+        gradient_bytes: Memory of one parameter gradient.
+    """
+
+    examples: int
+    tokens: int
+    backwards: int
+    prompts: int
+    prompt_passes: int
+    gradient_bytes: int
+
+    def __str__(self) -> str:
+        """Returns the cost in a sentence."""
+        return (
+            f"{self.examples} examples ({self.tokens:,} tokens) once forward and "
+            f"{self.backwards}x backward; {self.prompts} prompts about {self.prompt_passes}x "
+            f"forward; {self.gradient_bytes / 2**20:,.1f} MiB for each parameter gradient"
+        )
+
+
+def estimate(
+    model: TransformerBridge,
+    examples: ExampleSet,
+    encoded: list[Encoded],
+    layers: tuple[int, ...],
+    methods: Mapping[str, Method],
+    prompts: int,
+) -> Cost:
+    """Counts the work of a comparison.
+
+    Args:
+        model: The model.
+        examples: The examples.
+        encoded: Their tokens.
+        layers: The layers.
+        methods: The methods by label.
+        prompts: How many evaluation prompts there are.
+
+    Returns:
+        The cost.
+    """
+    needs = Needs()
+    extra, passes = 0, 0
+    for method in methods.values():
+        needs = needs | method.needs(examples)
+        if isinstance(method, FineTune):
+            extra += method.steps if method.steps > 1 else 0
+            passes += 2
+        elif isinstance(method, ColdFD):
+            passes += 3 if method.scheme == "central" else 2
+        elif isinstance(method, ColdJVP):
+            passes += 4
+        elif isinstance(method, ColdKernel) and method.kernel != "identity":
+            passes += 1
+    tokens = sum(len(e.prompt) * (1 + (e.negative is not None)) for e in encoded)
+    tokens += sum(len(e.positive) + len(e.negative or ()) for e in encoded)
+    width = working_dtype(model).itemsize
+    numbers = sum(p.tensor.numel() for p in upstream(model, max(layers)).values())
+    gradient = numbers * width if needs.parameter_gradients else 0
+    return Cost(len(encoded), tokens, len(needs.losses) + extra, prompts, passes, gradient)

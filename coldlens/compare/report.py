@@ -1,0 +1,211 @@
+"""`DirectionReport`: what `compare_directions` found, to read, plot, save and load."""
+
+import html
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from coldlens.compare.readout import DEPTH
+from coldlens.directions.method import cosine
+from coldlens.errors import ArgumentError, DataError
+from coldlens.files import whole_folder
+from coldlens.plotting.directions import direction_figure
+
+FORMAT = "coldlens-directions-1"
+MARKER = "report.json"
+
+
+@dataclass(frozen=True, eq=False)
+class DirectionReport:
+    """The directions of one behaviour, compared.
+
+    Attributes:
+        table: One row a layer and method. `norm`: length of the (mean) displacement;
+            `relative_norm`: the same over the mean norm of the residual stream at the examples'
+            last prompt token; `cosine_to_ColdJVP`: cosine to the exact one-step displacement,
+            both averaged over prompts; `prompt_cosine_to_ColdJVP`: the same prompt by prompt,
+            then averaged; `cosine_to_DiffMean`; `coherence`: mean pairwise cosine of the vectors
+            that were averaged (over examples for static methods, over prompts for others).
+        tokens: The tokens that each direction promotes and suppresses.
+        directions: Vectors [d_model] by method and layer, towards the behaviour.
+        about: Where it came from: model and fingerprint, examples and hash, settings, versions.
+    """
+
+    table: pd.DataFrame
+    tokens: pd.DataFrame
+    directions: dict[str, dict[int, Tensor]]
+    about: dict[str, Any]
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods, in the order of the table."""
+        return list(self.directions)
+
+    @property
+    def layers(self) -> list[int]:
+        """The layers, ascending."""
+        return sorted(next(iter(self.directions.values())))
+
+    def cosines(self, layer: int) -> pd.DataFrame:
+        """Returns the cosine of every pair of methods at a layer.
+
+        Args:
+            layer: One of `layers`.
+
+        Returns:
+            A square table; nan where a direction is zero.
+        """
+        self._check(layer=layer)
+        vectors = torch.stack([self.directions[method][layer] for method in self.methods])
+        square = cosine(vectors.unsqueeze(0), vectors.unsqueeze(1))
+        return pd.DataFrame(square.numpy(), index=self.methods, columns=self.methods)
+
+    def top_tokens(self, layer: int, method: str, k: int = 10) -> pd.DataFrame:
+        """Returns the tokens that a direction promotes and suppresses most.
+
+        Args:
+            layer: One of `layers`.
+            method: One of `methods`.
+            k: How many at each end, at most 20.
+
+        Returns:
+            Columns promoted, promoted_score, suppressed, suppressed_score.
+
+        Raises:
+            ArgumentError: If k is out of range.
+        """
+        self._check(layer=layer, method=method)
+        if not 1 <= k <= DEPTH:
+            raise ArgumentError(
+                expected=f"k between 1 and {DEPTH}", found=f"k = {k}", fix="Ask for fewer tokens"
+            )
+        chosen = self.tokens.query("layer == @layer and method == @method and rank <= @k")
+        columns = {}
+        for name, side in (("promoted", "sign > 0"), ("suppressed", "sign < 0")):
+            rows = chosen.query(side)
+            columns[name] = rows.token.tolist()
+            columns[f"{name}_score"] = rows.score.tolist()
+        return pd.DataFrame(columns)
+
+    def plot(self, layer: int | None = None) -> Figure:
+        """Draws cosine to the exact displacement by layer, and method against method.
+
+        Args:
+            layer: The layer of the second panel; by default the middle one.
+
+        Returns:
+            The figure, not shown.
+        """
+        shown = self.layers[len(self.layers) // 2] if layer is None else layer
+        title = f"{self.about['examples_name']} on {self.about['model_id']}"
+        return direction_figure(self.table, self.cosines(shown), shown, title)
+
+    def summary(self) -> pd.DataFrame:
+        """Returns the cosine to the exact displacement, methods by layers."""
+        return self.table.pivot_table(
+            index="method", columns="layer", values="cosine_to_ColdJVP", sort=False, dropna=False
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes the report as a folder, whole or not at all.
+
+        Args:
+            folder: The folder: table.csv, tokens.csv, directions.safetensors, report.json.
+
+        Returns:
+            The folder.
+        """
+        target = Path(folder)
+        flat = {
+            f"{place}.{layer}": vector.contiguous()
+            for place, vectors in enumerate(self.directions.values())
+            for layer, vector in vectors.items()
+        }
+        head = {**self.about, "format": FORMAT, "labels": self.methods, "layers": self.layers}
+        with whole_folder(target, MARKER) as part:
+            self.table.to_csv(part / "table.csv", index=False)
+            self.tokens.to_csv(part / "tokens.csv", index=False)
+            save_file(flat, part / "directions.safetensors")
+            (part / MARKER).write_text(json.dumps(head, indent=2, ensure_ascii=False) + "\n")
+        return target
+
+    @staticmethod
+    def load(folder: str | Path) -> "DirectionReport":
+        """Reads a saved report.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            The report.
+
+        Raises:
+            DataError: If the folder is no report or a file of it is damaged.
+        """
+        source = Path(folder)
+        try:
+            head = json.loads((source / MARKER).read_text())
+            labels, layers = head.pop("labels"), head.pop("layers")
+            flat = load_file(source / "directions.safetensors")
+            # A token may read "nan" or "NA": only numbers can be missing, and none is here.
+            tokens = pd.read_csv(
+                source / "tokens.csv",
+                float_precision="round_trip",
+                keep_default_na=False,
+                dtype={"token": "str"},
+            )
+            report = DirectionReport(
+                table=pd.read_csv(source / "table.csv", float_precision="round_trip"),
+                tokens=tokens,
+                directions={
+                    label: {layer: flat[f"{place}.{layer}"] for layer in layers}
+                    for place, label in enumerate(labels)
+                },
+                about=head,
+            )
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise DataError(
+                expected=f"a folder written by DirectionReport.save at {source}",
+                found=f"{type(error).__name__}: {error}",
+                fix="Run compare_directions again, or check the path",
+            ) from error
+        if head.pop("format", None) != FORMAT:
+            raise DataError(
+                expected=f"a report of format {FORMAT}",
+                found=f"another format in {source / MARKER}",
+                fix="Run compare_directions again with this version of coldlens",
+            )
+        return report
+
+    def _check(self, *, layer: int, method: str | None = None) -> None:
+        if layer not in self.layers:
+            raise ArgumentError(
+                expected=f"a layer among {self.layers}",
+                found=f"layer {layer}",
+                fix="Compare again with layers=None for all layers",
+            )
+        if method is not None and method not in self.methods:
+            raise ArgumentError(
+                expected=f"a method among {self.methods}",
+                found=repr(method),
+                fix="Use the label that the table shows",
+            )
+
+    def _repr_html_(self) -> str:
+        about = self.about
+        head = (
+            f"{len(self.methods)} directions for <b>{html.escape(about['examples_name'])}</b> "
+            f"({about['examples_count']} examples) on <b>{html.escape(about['model_id'])}</b>, "
+            f"loss {html.escape(str(about['loss']))}. Cosine to the exact one-step displacement:"
+        )
+        shown: Any = self.summary().style.format("{:+.3f}", na_rep="–")
+        shown = shown.background_gradient(cmap="RdBu", vmin=-1, vmax=1, axis=None)
+        return f"<p>{head}</p>{shown.to_html()}"

@@ -1,0 +1,1 @@
+"""Plots of tables: each takes `ax=None` and returns the Axes, or builds one Figure; none shows."""

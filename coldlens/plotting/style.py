@@ -1,0 +1,52 @@
+"""One look for all figures: the style sheet, and the same colour for the same method."""
+
+from contextlib import AbstractContextManager
+from importlib.resources import files
+
+import matplotlib.pyplot as plt
+
+COLORS = {
+    "ColdJVP": "#000000",
+    "ColdFD": "#d55e00",
+    "FineTune": "#e69f00",
+    "ColdKernel": "#0072b2",
+    "DiffMean": "#009e73",
+    "RepE": "#cc79a7",
+    "ICV": "#56b4e9",
+    "Probe": "#8c6d31",
+    "Random": "#999999",
+}
+"""Colour by method family (Okabe and Ito's colour-blind safe set, and two neutral ones)."""
+
+_DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
+_MARKERS = "osD^vP"
+
+
+def styled() -> AbstractContextManager[None]:
+    """Returns a context in which matplotlib uses the project's style sheet."""
+    return plt.style.context(str(files("coldlens.plotting") / "coldlens.mplstyle"))
+
+
+def looks(methods: list[str]) -> dict[str, dict[str, object]]:
+    """Gives each method a colour by family, and a dash and marker by variant within it.
+
+    Args:
+        methods: Labels such as `"ColdKernel(positions='answer')"`.
+
+    Returns:
+        Keyword arguments of `Axes.plot` by label.
+    """
+    seen: dict[str, int] = {}
+    chosen = {}
+    for method in methods:
+        family = method.split("(")[0]
+        variant = seen.setdefault(family, 0)
+        seen[family] += 1
+        chosen[method] = {
+            "color": COLORS.get(family, "#666666"),
+            "linestyle": _DASHES[variant % len(_DASHES)],
+            "marker": _MARKERS[variant % len(_MARKERS)],
+        }
+        if family == "ColdJVP":
+            chosen[method] |= {"linewidth": 5, "alpha": 0.25, "marker": "", "zorder": 1}
+    return chosen
