@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+TOKEN_COLUMNS = ("method", "layer", "sign", "rank", "token", "token_id", "score")
 DEPTH = 20
 """How many tokens are kept at each end."""
 
@@ -38,8 +39,7 @@ def token_table(
                 for rank, token in enumerate(best.indices.tolist(), 1):
                     text = model.tokenizer.decode([token]) if model.tokenizer else str(token)
                     rows.append((method, layer, sign, rank, text, token, logits[token].item()))
-    columns = ["method", "layer", "sign", "rank", "token", "token_id", "score"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=list(TOKEN_COLUMNS))
 
 
 def read_out(model: TransformerBridge, vector: Float[Tensor, " d"]) -> Float[Tensor, " vocab"]:

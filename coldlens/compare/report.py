@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from coldlens.compare.readout import DEPTH
+from coldlens.compare.readout import DEPTH, TOKEN_COLUMNS
 from coldlens.directions.method import cosine
 from coldlens.errors import ArgumentError, DataError
 from coldlens.files import whole_folder
@@ -21,6 +21,16 @@ from coldlens.plotting.directions import direction_figure
 
 FORMAT = "coldlens-directions-1"
 MARKER = "report.json"
+TABLE_COLUMNS = (
+    "layer",
+    "method",
+    "norm",
+    "relative_norm",
+    "cosine_to_ColdJVP",
+    "prompt_cosine_to_ColdJVP",
+    "cosine_to_DiffMean",
+    "coherence",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,12 +168,12 @@ class DirectionReport:
             # A token may read "nan" or "NA": only numbers can be missing, and none is here.
             tokens = pd.read_csv(
                 source / "tokens.csv",
-                float_precision="round_trip",
+                usecols=list(TOKEN_COLUMNS),
                 keep_default_na=False,
                 dtype={"token": "str"},
             )
             report = DirectionReport(
-                table=pd.read_csv(source / "table.csv", float_precision="round_trip"),
+                table=pd.read_csv(source / "table.csv", usecols=list(TABLE_COLUMNS)),
                 tokens=tokens,
                 directions={
                     label: {layer: flat[f"{place}.{layer}"] for layer in layers}

@@ -1,7 +1,7 @@
 """`Steering`: a fitted direction, static or computed for each input."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -335,7 +335,7 @@ def _device(model: TransformerBridge) -> torch.device:
     return next(model.original_model.parameters()).device
 
 
-def _check_finite(found: Displacements) -> None:
+def _check_finite(found: Mapping[int, Tensor]) -> None:
     for layer, values in found.items():
         if not values.isfinite().all():
             raise NumericsError(

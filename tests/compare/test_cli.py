@@ -1,0 +1,97 @@
+"""`coldlens compare` as a user types it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import zoo
+
+import coldlens as cl
+from coldlens.cli import main
+from coldlens.compare.report import DirectionReport
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tiny-llama")
+    zoo.hf_model("llama").save_pretrained(path)
+    zoo.tokenizer().save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [
+        {"prompt": "question : cat ? answer : (", "positive": "A", "negative": "B"},
+        {"prompt": "question : dog ? answer : (", "positive": "B", "negative": "A"},
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_compare_prints_a_table_and_saves_report_and_figure(folder, rows, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert (
+        main(["compare", "--model", str(folder), "--examples", str(rows), "--out", str(out)]) == 0
+    )
+    printed = capsys.readouterr().out
+    assert "ColdKernel(all)" in printed
+    assert "layer 2" in printed
+    report = DirectionReport.load(out)
+    assert report.about["examples_count"] == 2
+    assert (out / "directions.png").stat().st_size > 10_000
+    value = report.summary().loc["DiffMean", 1]
+    assert f"{value:+.3f}" in printed
+
+
+def test_arguments_reach_the_comparison(folder, rows, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = ["compare", "--model", str(folder), "--examples", str(rows), "--out", str(out)]
+    words += ["--methods", "DiffMean", "ColdJVP", "--layers", "1", "--loss", "cross-entropy"]
+    assert main([*words, "--n", "1"]) == 0
+    report = DirectionReport.load(out)
+    assert (report.methods, report.layers) == (["DiffMean", "ColdJVP"], [1])
+    assert report.about["loss"].startswith("CrossEntropy")
+    assert report.about["examples_count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (["--model", "./nowhere"], "a folder in Hugging Face layout with config.json"),
+        (["--examples", "demo/kindness"], "found 'demo/kindness'"),
+        (["--methods", "CAA"], "found 'CAA'"),
+        (["--layers", "9"], "found layer 9"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(folder, rows, tmp_path, capsys, change, text):
+    out = tmp_path / "out"
+    words = ["compare", "--model", str(folder), "--examples", str(rows), "--out", str(out)]
+    assert main(words + change) == 2
+    assert text in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_an_occupied_folder_is_refused_before_any_work(folder, rows, tmp_path, capsys):
+    words = ["compare", "--model", "./nowhere", "--examples", str(rows), "--out", str(tmp_path)]
+    assert main(words) == 2
+    assert "holds something else" in capsys.readouterr().err
+
+
+def test_help_names_every_argument():
+    found = subprocess.run(
+        [sys.executable, "-m", "coldlens.cli", "compare", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in ("--model", "--examples", "--out", "--methods", "--layers", "--loss", "--seed"):
+        assert name in found
+
+
+def test_version_is_the_packages():
+    from importlib.metadata import version
+
+    assert cl.__version__ == version("coldlens")
