@@ -16,7 +16,7 @@ from coldlens.compare.choose import choose_methods
 from coldlens.compare.cost import estimate
 from coldlens.compare.readout import token_table
 from coldlens.compare.report import DirectionReport
-from coldlens.directions.method import Method, coherence, cosine
+from coldlens.directions.method import Method
 from coldlens.examples.example import Example, ExampleSet, Text
 from coldlens.examples.tokens import encode, encode_prompts
 from coldlens.losses import Loss, default_loss, loss_name
@@ -24,6 +24,7 @@ from coldlens.models.guards import resolve_layers
 from coldlens.steering.provenance import provenance
 from coldlens.steering.static import StaticSteering
 from coldlens.steering.steering import Steering
+from coldlens.vectors import coherence, cosine
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Needs
-from coldlens.directions import ColdFD, ColdJVP, ColdKernel, FineTune, Method
+from coldlens.directions import Method
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.tokens import Encoded
 from coldlens.models.guards import working_dtype
@@ -65,18 +65,10 @@ def estimate(
         The cost.
     """
     needs = Needs()
-    extra, passes = 0, 0
     for method in methods.values():
         needs = needs | method.needs(examples)
-        if isinstance(method, FineTune):
-            extra += method.steps if method.steps > 1 else 0
-            passes += 2
-        elif isinstance(method, ColdFD):
-            passes += 3 if method.scheme == "central" else 2
-        elif isinstance(method, ColdJVP):
-            passes += 4
-        elif isinstance(method, ColdKernel) and method.kernel != "identity":
-            passes += 1
+    extra = sum(method.extra_passes for method in methods.values())
+    passes = sum(method.forwards for method in methods.values())
     tokens = sum(len(e.prompt) * (1 + (e.negative is not None)) for e in encoded)
     tokens += sum(len(e.positive) + len(e.negative or ()) for e in encoded)
     width = working_dtype(model).itemsize

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from coldlens.compare.readout import DEPTH, TOKEN_COLUMNS
-from coldlens.directions.method import cosine
 from coldlens.errors import ArgumentError, DataError
 from coldlens.files import whole_folder
 from coldlens.plotting.directions import direction_figure
+from coldlens.vectors import cosine
 
 FORMAT = "coldlens-directions-1"
 MARKER = "report.json"

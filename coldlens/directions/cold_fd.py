@@ -54,6 +54,11 @@ class ColdFD(Method):
                 expected='scheme "forward" or "central"', found=repr(self.scheme), fix="Choose one"
             )
 
+    @property
+    def forwards(self) -> int:
+        """The unperturbed forward and one or two perturbed ones."""
+        return 3 if self.scheme == "central" else 2
+
     def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
         """Also checks that the parameters are the model's own."""
         super().check(model, examples)

@@ -48,6 +48,11 @@ class ColdKernel(Method):
                 fix='The paper\'s κ = 1 is "identity"',
             )
 
+    @property
+    def forwards(self) -> int:
+        """One forward for a kernel that depends on the input."""
+        return 0 if self.kernel == "identity" else 1
+
     def needs(self, examples: ExampleSet) -> Needs:
         """Returns activation gradients, and for the linear kernel activations."""
         loss = self.loss or default_loss(examples)

@@ -48,6 +48,16 @@ class FineTune(Method):
                 fix="One step with a small learning rate is what COLD-Steer simulates",
             )
 
+    @property
+    def forwards(self) -> int:
+        """One forward before the steps and one after."""
+        return 2
+
+    @property
+    def extra_passes(self) -> int:
+        """A pass a step; a single step uses the shared one."""
+        return self.steps if self.steps > 1 else 0
+
     def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
         """Also checks that the parameters are the model's own."""
         super().check(model, examples)

@@ -17,6 +17,7 @@ from coldlens.models.guards import require_decoder, require_eval, resolve_layers
 from coldlens.steering.provenance import Provenance, provenance
 from coldlens.steering.static import StaticSteering
 from coldlens.steering.steering import Steering
+from coldlens.vectors import coherence
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,16 @@ class Method(ABC):
 
     formula: ClassVar[int] = 1
     needs_pairs: ClassVar[bool] = False
+
+    @property
+    def forwards(self) -> int:
+        """Cost of one new prompt, in plain forwards up to the layer; 0 for a static vector."""
+        return 0
+
+    @property
+    def extra_passes(self) -> int:
+        """Passes over the examples, forward and backward, beyond the shared one."""
+        return 0
 
     @abstractmethod
     def needs(self, examples: ExampleSet) -> Needs:
@@ -195,39 +206,6 @@ class Method(ABC):
         spread = None if samples is None else coherence(samples)
         common = self.common(model, evidence, loss=loss)
         return StaticSteering(**common, vectors=vectors, coherence=spread)
-
-
-def cosine(first: Float[Tensor, "*a d"], second: Float[Tensor, "*b d"]) -> Float[Tensor, "*c"]:
-    """Returns the cosine of vectors along the last axis; nan where one of them is zero.
-
-    Args:
-        first: Vectors.
-        second: Vectors, of a shape that broadcasts with the first.
-
-    Returns:
-        Cosines.
-    """
-    products = (first * second).sum(-1)
-    return products / (first.norm(dim=-1) * second.norm(dim=-1))
-
-
-def coherence(samples: Float[Tensor, "layer sample d"]) -> Float[Tensor, " layer"]:
-    """Returns the mean pairwise cosine of several vectors, a layer at a time.
-
-    1 when all point the same way, about 0 for unrelated ones; nan for a single vector, or where
-    one is zero.
-
-    Args:
-        samples: Several vectors a layer.
-
-    Returns:
-        One number a layer.
-    """
-    count = samples.shape[1]
-    if count == 1:
-        return samples.new_full((samples.shape[0],), float("nan"))
-    units = samples / samples.norm(dim=-1, keepdim=True)
-    return (units.sum(1).square().sum(-1) - count) / (count * (count - 1))
 
 
 def _is_default(entry: Field[Any], value: Any) -> bool:

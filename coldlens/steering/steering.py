@@ -58,6 +58,7 @@ class Steering(ABC):
         """
         self.model, self.layers, self.provenance = model, layers, provenance
         self.policy, self.prompts = policy, tuple(prompts)
+        self._means: Tensor | None = None
 
     @abstractmethod
     def field(
@@ -178,7 +179,12 @@ class Steering(ABC):
         Returns:
             Shape [d_model], in float32 or better, towards the behaviour.
         """
-        return self.readings(prompts)[self.place(layer)].mean(0)
+        place = self.place(layer)
+        if prompts is not None:
+            return self.readings(prompts)[place].mean(0)
+        if self._means is None:
+            self._means = self.readings().mean(1)
+        return self._means[place]
 
     def place(self, layer: int) -> int:
         """Returns the index of a layer among the fitted ones.
