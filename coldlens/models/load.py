@@ -29,8 +29,8 @@ def load_model(
         The model, in evaluation mode unless the caller's own bridge is not.
 
     Raises:
-        ModelError: If a folder has no model or no tokenizer, or the architecture is not a causal
-            decoder.
+        ModelError: If there is no such model, a folder has no model or no tokenizer, or the
+            architecture is not a causal decoder.
     """
     if isinstance(source, TransformerBridge):
         require_decoder(source)
@@ -38,7 +38,15 @@ def load_model(
     name = str(demo.WEIGHTS) if source == "demo" else os.path.expanduser(str(source))
     if source == "demo" or isinstance(source, Path) or _looks_like_path(name):
         _check_folder(Path(name))
-    model = TransformerBridge.boot_transformers(name, device=device, dtype=dtype)
+    try:
+        model = TransformerBridge.boot_transformers(name, device=device, dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            expected='"demo", a folder in Hugging Face layout, or the id of a causal decoder that '
+            "TransformerLens knows",
+            found=f"{name!r}, which could not be loaded ({_first_line(error)})",
+            fix="Check the name; without a network give a folder, see save_pretrained",
+        ) from error
     require_decoder(model)
     return model
 
@@ -60,6 +68,10 @@ def model_id(model: TransformerBridge) -> str:
 
 def _looks_like_path(name: str) -> bool:
     return name.startswith((".", os.sep)) or Path(name).is_dir()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _check_folder(folder: Path) -> None:

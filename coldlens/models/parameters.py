@@ -92,15 +92,37 @@ def exchanged(model: TransformerBridge, values: Mapping[str, Tensor]) -> Iterato
     """
     known = parameters(model)
     places = [(known[name], value) for name, value in values.items()]
+    buffers: list[tuple[nn.Module, str, Tensor]] = []
     try:
         for parameter, value in places:
             for module, attribute in parameter.slots:
                 module._parameters[attribute] = value  # pyright: ignore[reportArgumentType]
+                if value.dtype != parameter.tensor.dtype:
+                    buffers += _cast_buffers(module, parameter.tensor.dtype, value.dtype)
         yield
     finally:
         for parameter, _ in places:
             for module, attribute in parameter.slots:
                 module._parameters[attribute] = parameter.tensor
+        for module, name, buffer in buffers:
+            module._buffers[name] = buffer
+
+
+def _cast_buffers(
+    module: nn.Module, old: torch.dtype, new: torch.dtype
+) -> list[tuple[nn.Module, str, Tensor]]:
+    """Casts the buffers of a module that share its weight's dtype; returns the old ones.
+
+    A bridge gives an unembedding without bias one of zeros, as a buffer.
+    """
+    found = [
+        (module, name, buffer)
+        for name, buffer in module._buffers.items()
+        if buffer is not None and buffer.dtype == old
+    ]
+    for _, name, buffer in found:
+        module._buffers[name] = buffer.to(new)
+    return found
 
 
 _SAMPLED = 4096
