@@ -1,12 +1,34 @@
-"""Folders that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from coldlens.errors import DataError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a path to write to, and puts the file in place when the block has ended well.
+
+    Args:
+        path: Where the file goes; its folder is made if it is not there.
+
+    Yields:
+        The path to write to, beside the target.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path, "part")
+    temporary.touch()
+    mode = temporary.stat().st_mode
+    try:
+        yield temporary
+        temporary.chmod(mode)  # some writers make files that only their owner can read
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -27,11 +49,11 @@ def whole_folder(folder: Path, marker: str) -> Iterator[Path]:
     """
     check_replaceable(folder, marker)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    old = temporary.with_suffix(".old")
+    temporary = _beside(folder, "part")
+    old = _beside(folder, "old")
+    temporary.mkdir()
     try:
         yield temporary
-        temporary.chmod(0o755)
         if folder.exists():
             folder.rename(old)
         temporary.rename(folder)
@@ -58,3 +80,7 @@ def check_replaceable(folder: Path, marker: str) -> None:
             found=f"{folder}, which holds something else",
             fix="Choose another folder",
         )
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.{suffix}")

@@ -190,8 +190,15 @@ def sides_of(loss: Any, examples: ExampleSet) -> tuple[Side, ...]:
         The sides.
 
     Raises:
+        ArgumentError: If the loss cannot be hashed.
         ExampleError: If the loss reads negatives and some example has none.
     """
+    if getattr(type(loss), "__hash__", None) is None:
+        raise ArgumentError(
+            expected="a loss that can be hashed, so that methods can share its gradients",
+            found=f"{loss_name(loss)}, which cannot",
+            fix="Use a function, or @dataclass(frozen=True)",
+        )
     available: tuple[Side, ...] = BOTH if examples.paired else ("positive",)
     sides: Sequence[Side] = getattr(loss, "sides", available)
     if "negative" in sides:

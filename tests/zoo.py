@@ -31,11 +31,11 @@ _COMMON = dict(
     pad_token_id=3,
 )
 _GATED = dict(_COMMON, intermediate_size=32, num_key_value_heads=2)
-_GEMMA = dict(_GATED, head_dim=4, query_pre_attn_scalar=4, sliding_window=4)
+_GEMMA = dict(_GATED, head_dim=4, query_pre_attn_scalar=4, sliding_window=7)
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", _GATED),
-    "mistral": ("Mistral", dict(_GATED, sliding_window=4)),
+    "mistral": ("Mistral", dict(_GATED, sliding_window=7)),
     "qwen2": ("Qwen2", dict(_GATED, tie_word_embeddings=True)),
     "qwen3": ("Qwen3", dict(_GATED, head_dim=4)),
     "gemma2": ("Gemma2", _GEMMA),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from coldlens.compare.readout import DEPTH, TOKEN_COLUMNS
 from coldlens.errors import ArgumentError, DataError
-from coldlens.files import whole_folder
+from coldlens.files import whole_file, whole_folder
 from coldlens.plotting.directions import direction_figure
 from coldlens.vectors import cosine
 
@@ -143,7 +143,8 @@ class DirectionReport:
         with whole_folder(target, MARKER) as part:
             self.table.to_csv(part / "table.csv", index=False)
             self.tokens.to_csv(part / "tokens.csv", index=False)
-            save_file(flat, part / "directions.safetensors")
+            with whole_file(part / "directions.safetensors") as file:
+                save_file(flat, file)
             (part / MARKER).write_text(json.dumps(head, indent=2, ensure_ascii=False) + "\n")
         return target
 

@@ -80,9 +80,10 @@ class TokenPolicy:
     """How strings become tokens; token ids are never touched.
 
     Attributes:
-        bos: `"auto"` puts the tokenizer's BOS token before a prompt where it has one,
-            `"always"` is an error where it has none, `"never"` puts none. A prompt whose text
-            already begins with BOS gets no second one.
+        bos: `"auto"` puts the tokenizer's BOS token before a prompt where TransformerLens does so
+            by default for the architecture (Llama and Gemma, but not Qwen2 or GPT-NeoX),
+            `"always"` puts it and is an error where there is none, `"never"` puts none. A prompt
+            whose text already begins with BOS gets no second one.
         chat_template: Render the prompt as a user turn with the tokenizer's chat template; the
             template then decides about BOS.
         answer_prefix: Text between the rendered chat template and the completion, for instance

@@ -135,15 +135,14 @@ def _prompt_ids(model: TransformerBridge, prompt: Text, policy: TokenPolicy) -> 
     bos = tokenizer.bos_token_id
     if policy.chat_template or policy.bos == "never" or ids[:1] == (bos,):
         return ids
-    if bos is None:
-        if policy.bos == "always":
-            raise ExampleError(
-                expected='a tokenizer with a BOS token for bos="always"',
-                found="a tokenizer without one",
-                fix='Use TokenPolicy(bos="auto")',
-            )
-        return ids
-    return (bos, *ids)
+    if bos is None and policy.bos == "always":
+        raise ExampleError(
+            expected='a tokenizer with a BOS token for bos="always"',
+            found="a tokenizer without one",
+            fix='Use TokenPolicy(bos="auto")',
+        )
+    wanted = policy.bos == "always" or model.cfg.default_prepend_bos
+    return (bos, *ids) if wanted and bos is not None else ids
 
 
 def _prompt_text(tokenizer: Any, prompt: str, policy: TokenPolicy) -> str:

@@ -111,9 +111,17 @@ def exchanged(model: TransformerBridge, values: Mapping[str, Tensor]) -> Iterato
 def _cast_buffers(
     module: nn.Module, old: torch.dtype, new: torch.dtype
 ) -> list[tuple[nn.Module, str, Tensor]]:
-    """Casts the buffers of a module that share its weight's dtype; returns the old ones.
+    """Casts the buffers of a module that share its weight's dtype.
 
     A bridge gives an unembedding without bias one of zeros, as a buffer.
+
+    Args:
+        module: The module.
+        old: The weight's own dtype.
+        new: The dtype to cast to.
+
+    Returns:
+        Module, name and the old tensor of each buffer that was cast.
     """
     found = [
         (module, name, buffer)

@@ -130,6 +130,12 @@ class _Run:
                 fix="Pass token ids or strings, not embeddings",
             )
         tokens, past = tokens.detach(), _past_length(kwargs.get("past_key_values"))
+        if past > 0 and self.forwards == 0:
+            raise SteeringError(
+                expected="a steered block that begins with the whole prompt",
+                found=f"a key-value cache of {past} tokens from before the block",
+                fix="Enter the block before the prompt is run",
+            )
         if past == 0 and not self._continues(tokens):
             attention = kwargs.get("attention_mask")
             self._new_prompt(tokens, attention)

@@ -68,7 +68,7 @@ class StaticSteering(Steering):
 
     def vector(self, layer: int, prompts: object = None) -> Float[Tensor, " d"]:
         """Returns the vector of a layer; `prompts` does not matter for a static steering."""
-        return self.vectors[self.place(layer)]
+        return self.vectors[self.place(layer)].clone()
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns the vectors and their coherence."""
@@ -109,13 +109,13 @@ class StaticSteering(Steering):
         name = f"({self.provenance.method}) - ({other.provenance.method})"
         return self._with(self.vectors - other.vectors, name)
 
-    def __mul__(self, factor: float) -> "StaticSteering":
+    def __mul__(self, factor: float | int) -> "StaticSteering":
         """Returns the steering with every vector scaled."""
         return self._with(self.vectors * factor, f"{factor:g} * ({self.provenance.method})")
 
     __rmul__ = __mul__
 
-    def __truediv__(self, divisor: float) -> "StaticSteering":
+    def __truediv__(self, divisor: float | int) -> "StaticSteering":
         """Returns the steering with every vector divided."""
         return self * (1 / divisor)
 

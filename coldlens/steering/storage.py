@@ -1,8 +1,6 @@
 """Steering files: safetensors with a JSON header, written whole or not at all."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +10,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from coldlens.errors import SteeringError
+from coldlens.files import whole_file
 
 FORMAT = "coldlens-steering-1"
 
 
 def write_file(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Writes tensors and a header, first beside the target, then renamed onto it.
+    """Writes tensors and a header, whole or not at all.
 
     Args:
         path: The file; its folder is made if it is not there.
         tensors: The tensors.
         header: JSON values.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"format": FORMAT, "coldlens": json.dumps(header)}
     plain = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
-    try:
-        save_file(plain, temporary, metadata)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as part:
+        save_file(plain, part, metadata)
 
 
 def read_file(

@@ -1,4 +1,3 @@
-import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,8 +7,17 @@ import torch
 import zoo
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.directions import ICV, ColdFD, ColdJVP, ColdKernel, DiffMean, FineTune
-from coldlens.directions import Probe, Random, RepE
+from coldlens.directions import (
+    ICV,
+    ColdFD,
+    ColdJVP,
+    ColdKernel,
+    DiffMean,
+    FineTune,
+    Probe,
+    Random,
+    RepE,
+)
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.models.parameters import parameters
 
@@ -41,18 +49,24 @@ def methods() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def examples() -> ExampleSet:
-    return ExampleSet((
-        Example("question : red ?", " yes , always", " no"),
-        Example("the cat asks you to help a dog in the house of stone", " stay", " go never please"),
-        Example("blue tree", " A", " B"),
-        Example("Input : do you hide ? Response :", " never hide", " yes"),
-        Example("one two three", " four", " two one"),
-    ))
+    return ExampleSet(
+        (
+            Example("question : red ?", " yes , always", " no"),
+            Example(
+                "the cat asks you to help a dog in the house of stone", " stay", " go never please"
+            ),
+            Example("blue tree", " A", " B"),
+            Example("Input : do you hide ? Response :", " never hide", " yes"),
+            Example("one two three", " four", " two one"),
+        )
+    )
 
 
 @pytest.fixture(scope="module")
 def llama() -> TransformerBridge:
-    return zoo.bridge("llama")
+    model = zoo.bridge("llama")
+    model(torch.tensor([[1]]))  # TransformerLens wires hooks of its own in the first forward
+    return model
 
 
 def _state(model: TransformerBridge) -> dict[str, Any]:
@@ -89,12 +103,15 @@ def _state(model: TransformerBridge) -> dict[str, Any]:
             tokenizer.chat_template,
         ),
         "config": repr(model.original_model.config.to_dict()),
-        "random": [
-            random.getstate(),
+        "random": [  # not Python's own: beartype draws from it
             torch.get_rng_state(),
             [numpy_state[0], torch.as_tensor(numpy_state[1].astype("int64")), *numpy_state[2:]],
         ],
-        "modes": (torch.get_default_dtype(), torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
+        "modes": (
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+        ),
     }
 
 

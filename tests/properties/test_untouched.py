@@ -1,14 +1,17 @@
 """Nothing of the caller's changes: weights, gradients, flags, modes, hooks, tokenizer, RNG."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import zoo
 from torch import Tensor
 
 from coldlens.capture import Needs, collect
-from coldlens.directions import ColdFD, ColdJVP, ColdKernel, DiffMean, FineTune
+from coldlens.directions import ColdFD, ColdJVP, ColdKernel, FineTune
 from coldlens.losses import CrossEntropy
 from coldlens.models.forward import residuals
 from coldlens.steering.steering import Steering
@@ -65,8 +68,10 @@ class _Interrupt:
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize(
     "build",
-    [ColdKernel, lambda loss: ColdKernel(loss, kernel="linear"), ColdFD, ColdJVP]
-    + [lambda loss: FineTune(steps=3, loss=loss)],
+    [
+        *(ColdKernel, lambda loss: ColdKernel(loss, kernel="linear"), ColdFD, ColdJVP),
+        lambda loss: FineTune(steps=3, loss=loss),
+    ],
     ids=["ColdKernel", "linear", "ColdFD", "ColdJVP", "FineTune"],
 )
 def test_a_loss_that_raises(mixed, examples, watch, build, error):
@@ -107,7 +112,7 @@ def test_a_callers_hook_that_raises(mixed, examples, watch, method, error):
 def test_an_exception_inside_a_steered_block(mixed, examples, watch, error):
     changed = watch(mixed)
     steering = ColdJVP().fit(mixed, examples)
-    with pytest.raises(error, match="inside"), steering.apply(mixed, layer=[0, 1]):
+    with pytest.raises(error, match="inside"), steering.apply(mixed, layer=[0, 1]):  # noqa: PT012
         mixed(IDS)
         raise error("inside")
     assert changed() == []
@@ -154,6 +159,33 @@ def test_collect_leaves_no_graph_in_its_results(mixed, examples, watch):
     tensors += found.parameter_gradients[CrossEntropy()].values()
     assert not any(tensor.requires_grad for tensor in tensors)
     assert changed() == []
+
+
+_ALONE = """
+import random, sys
+sys.path.insert(0, {tests!r})
+import zoo
+from coldlens.directions import METHODS
+from coldlens.examples.example import Example
+model = zoo.bridge("llama")
+examples = [Example("red ?", " yes", " no"), Example("the cat", " stay", " go")]
+before = random.getstate()
+for method in METHODS.values():
+    steering = method().fit(model, examples)
+    with steering.apply(model, layer=1):
+        model.generate("red", max_new_tokens=1, do_sample=False, verbose=False)
+    steering.vector(0)
+assert random.getstate() == before
+"""
+
+
+def test_pythons_random_state_without_type_checks():
+    """In a process of its own, since beartype draws from the state that is watched."""
+    script = _ALONE.format(tests=str(Path(zoo.__file__).parent))
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-500:]
 
 
 def test_the_watch_notices(mixed, watch):
