@@ -14,6 +14,13 @@ from coldlens.references.forward import ParameterValues, named_parameters, run
 from coldlens.references.gradients import parameter_gradient
 
 
+def _copied(model: TransformerBridge) -> TransformerBridge:
+    # Some bridges keep the attention pattern of the last forward; one with a graph has no copy.
+    with torch.no_grad():
+        run(model, [0])
+    return copy.deepcopy(model)
+
+
 def moved_copy(
     model: TransformerBridge, direction: ParameterValues, step: float
 ) -> TransformerBridge:
@@ -27,7 +34,7 @@ def moved_copy(
     Returns:
         A deep copy; a tied parameter was moved once.
     """
-    moved = copy.deepcopy(model)
+    moved = _copied(model)
     known = named_parameters(moved)
     with torch.no_grad():
         for name, value in direction.items():
@@ -80,7 +87,7 @@ def fine_tuned(
     Returns:
         The trained copy.
     """
-    trained = copy.deepcopy(model)
+    trained = _copied(model)
     known = named_parameters(trained)
     optimiser = torch.optim.SGD(list(known.values()), lr=lr)
     for _ in range(steps):

@@ -8,31 +8,39 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.examples.tokens import Encoded
+from coldlens.losses import reads_residual
 from coldlens.references.forward import filled, named_parameters
 from coldlens.references.losses import example_loss
 
 
 def activation_gradients(
-    model: TransformerBridge, example: Encoded, loss: object, layer: int
-) -> dict[str, Float[Tensor, "pos d"]]:
+    model: TransformerBridge, example: Encoded, loss: object, layers: Sequence[int]
+) -> dict[int, dict[str, Float[Tensor, "pos d"]]]:
     """Computes ∂ℓᵢ/∂Z_l(xᵢ⊕yᵢ)[t] at every token t of every sequence that ℓᵢ reads.
 
     Args:
         model: The model; its parameters require gradients.
         example: Token ids.
-        loss: A loss with a literal form.
-        layer: 0-based block.
+        loss: A loss with a literal form; `ContrastiveSquaredError` is another one at every layer.
+        layers: 0-based blocks.
 
     Returns:
-        By side, shape [pos, d_model]; zero where the loss treats a sequence as a constant.
+        By layer and side, shape [pos, d_model]; zero where the loss treats a sequence as a
+        constant.
     """
-    with torch.enable_grad():
-        found = example_loss(model, example, loss, layer)
-    gradients = {}
-    for side, streams in found.streams.items():
-        stream = streams[layer]
-        (gradient,) = torch.autograd.grad(found.value, stream, retain_graph=True, allow_unused=True)
-        gradients[side] = torch.zeros_like(stream) if gradient is None else gradient
+    gradients: dict[int, dict[str, Tensor]] = {}
+    found = None
+    for layer in layers:
+        if found is None or reads_residual(loss):
+            with torch.enable_grad():
+                found = example_loss(model, example, loss, layer)
+        gradients[layer] = {}
+        for side, streams in found.streams.items():
+            (gradient,) = torch.autograd.grad(
+                found.value, streams[layer], retain_graph=True, allow_unused=True
+            )
+            zero = torch.zeros_like(streams[layer])
+            gradients[layer][side] = zero if gradient is None else gradient
     return gradients
 
 

@@ -30,7 +30,7 @@ def summed_gradient(
     Returns:
         Shape [d_model].
     """
-    gradients = activation_gradients(model, example, loss, layer)
+    gradients = activation_gradients(model, example, loss, [layer])[layer]
     total = torch.zeros_like(next(iter(gradients.values()))[0])
     for gradient in gradients.values():
         prompt = len(example.prompt)

@@ -33,7 +33,7 @@ PAIRED = (
     Example("the user asks you to", " help", " never hide the cat"),
     Example("question : stay go ?", " yes always please", " no"),
     Example("red dog", " blue bird house", " green stone"),
-    Example("a user asks : two three four ? Answer", " ( A )", " ( B"),
+    Example("a user asks : two three ?", " ( A )", " ( B"),
 )
 """Prompts and completions of different lengths."""
 
@@ -63,6 +63,7 @@ class Case:
     data: str
 
     def __str__(self) -> str:
+        """Returns the case's name in reports."""
         return f"{self.model}-{self.loss}-{self.data}"
 
 

@@ -5,12 +5,13 @@ from functools import cache
 
 import pytest
 import torch
+from exact.cases import ARCHITECTURES, CASES, LOSSES, Case, data_of, layers_of, model_of
+from exact.islands import WithoutIslands
+from exact.tolerances import EXACT
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.tokens import Encoded, encode
-from exact.cases import ARCHITECTURES, CASES, LOSSES, Case, data_of, layers_of, model_of
-from exact.tolerances import float64
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,23 @@ class Setting:
 @cache
 def setting_of(case: Case) -> Setting:
     model, examples = model_of(case.model), data_of(case.model, case.data)
-    encoded, bound = encode(model, examples), float64(case.model)
+    encoded, bound = encode(model, examples), EXACT
     return Setting(model, examples, encoded, LOSSES[case.loss], layers_of(model), bound)
+
+
+@pytest.fixture(autouse=True)
+def without_islands(request):
+    """Compute in float64 throughout, except where a test is marked to keep the float32 islands."""
+    if "islands" in request.fixturenames:
+        yield
+        return
+    with WithoutIslands():
+        yield
+
+
+@pytest.fixture
+def islands():
+    """Asked for by a test that keeps the float32 islands of Hugging Face's models."""
 
 
 @pytest.fixture(params=CASES, ids=str)
@@ -65,6 +81,12 @@ def paired(architecture) -> Setting:
     return setting_of(Case(architecture, "dpo", "paired"))
 
 
+@pytest.fixture(params=[name for name in ARCHITECTURES if name != "demo"])
+def small_paired(request) -> Setting:
+    """Every tiny architecture with DPO on pairs."""
+    return setting_of(Case(request.param, "dpo", "paired"))
+
+
 @cache
 def _values(model: TransformerBridge) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in model.original_model.parameters()]
@@ -73,7 +95,11 @@ def _values(model: TransformerBridge) -> list[torch.Tensor]:
 @pytest.fixture(autouse=True)
 def unchanged(request):
     """Fail where a test leaves a hook, a `.grad` or another value in the model it used."""
-    names = [name for name in ("case", "logit_case", "paired") if name in request.fixturenames]
+    names = [
+        name
+        for name in ("case", "logit_case", "paired", "small_paired")
+        if name in request.fixturenames
+    ]
     models = [request.getfixturevalue(name).model for name in names]
     before = [_values(model) for model in models]
     yield

@@ -4,12 +4,12 @@ import torch
 from exact.closeness import assert_close
 
 from coldlens.capture import Needs, collect
-from coldlens.losses import reads_residual
 from coldlens.references import (
     activation_gradients,
     example_loss,
+    named_parameters,
     parameter_gradient,
-    summed_gradient,
+    position_indices,
 )
 
 POSITIONS = ("last_prompt", "prompt", "answer", "last_answer", "all", (0, 1), (-2, None), (1, 2))
@@ -32,33 +32,31 @@ def test_value(logit_case):
     assert_close(found, torch.stack(expected), logit_case.bound, "losses")
 
 
-def test_activation_gradient_at_chosen_positions(case):
+def test_activation_gradients_at_chosen_positions(case):
     evidence = gathered(case)
+    by_example = [
+        activation_gradients(case.model, example, case.loss, case.layers)
+        for example in case.encoded
+    ]
     for positions in POSITIONS:
         found = evidence.gradients[case.loss, positions]
         for place, layer in enumerate(case.layers):
-            expected = torch.stack([
-                summed_gradient(case.model, example, case.loss, layer, positions)
-                for example in case.encoded
-            ])
+            expected = torch.stack(
+                [
+                    _summed(by_side[layer], len(example.prompt), positions)
+                    for example, by_side in zip(case.encoded, by_example, strict=True)
+                ]
+            )
             what = f"gradients at layer {layer}, positions {positions}"
-            if reads_residual(case.loss) and not expected.any():
-                assert not found[place].any(), what
-                continue
             assert_close(found[place], expected, case.bound, what)
 
 
-def test_activation_gradients_sum_to_the_selection_of_all(paired):
-    by_side = activation_gradients(paired.model, paired.encoded[0], paired.loss, 1)
-    assert set(by_side) == {"positive", "negative"}
-    found = collect(
-        paired.model,
-        paired.examples,
-        (1,),
-        Needs(gradients=frozenset({(paired.loss, "all")})),
-    ).gradients[paired.loss, "all"][0, 0]
-    expected = by_side["positive"].sum(0) + by_side["negative"].sum(0)
-    assert_close(found, expected, paired.bound, "summed gradients")
+def _summed(by_side, prompt, positions):
+    chosen = [
+        gradient[position_indices(positions, prompt, len(gradient) - prompt)].sum(0)
+        for gradient in by_side.values()
+    ]
+    return torch.stack(chosen).sum(0)
 
 
 def test_parameter_gradient(logit_case):
@@ -72,7 +70,8 @@ def test_parameter_gradient(logit_case):
         assert error <= logit_case.bound, f"{name}: {error:.2e} of the norm of g"
     together = {name: found.get(name, torch.zeros_like(v)) for name, v in expected.items()}
     for name in set(expected) - set(found):
-        assert _is_downstream(logit_case.model, name), name
+        # A bridge may keep dead copies of fused weights; the rest is downstream of every layer.
+        assert not expected[name].any() or _is_downstream(logit_case.model, name), name
         together[name] = expected[name]
     assert_close(_flat(together), _flat(expected), logit_case.bound, "g")
 
@@ -82,8 +81,5 @@ def _flat(values):
 
 
 def _is_downstream(model, name):
-    known = dict(model.original_model.named_parameters())
-    plain = {path.replace("._original_component", ""): p for path, p in known.items()}
-    later = [p for part in (model.ln_final, model.unembed) for p in part.parameters()]
-    dead = not any(plain[name] is p for p in later) and "qkv" in name
-    return dead or any(plain[name] is p for p in later)
+    last = [id(p) for part in (model.ln_final, model.unembed) for p in part.parameters()]
+    return id(named_parameters(model)[name]) in last

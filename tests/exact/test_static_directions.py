@@ -3,6 +3,7 @@
 import pytest
 import torch
 from exact.closeness import assert_close, relative_error
+from exact.tolerances import PROBE
 
 from coldlens.directions import ICV, ColdKernel, DiffMean, Probe, RepE
 from coldlens.references import (
@@ -14,9 +15,6 @@ from coldlens.references import (
     logistic_weights,
     unit_scale,
 )
-
-PROBE = 1e-3
-"""scikit-learn stops its solver at a gradient of 1e-4 a sample, not at the optimum."""
 
 
 def vectors(method, setting, **kwargs):
