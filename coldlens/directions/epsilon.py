@@ -10,16 +10,18 @@ from coldlens.directions.parametric import global_norm
 from coldlens.errors import NumericsError
 from coldlens.examples.batch import pad
 from coldlens.examples.tokens import Ids
-from coldlens.models.guards import working_dtype
 from coldlens.models.parameters import parameters
 from coldlens.steering.parametric import Scheme, moved_residuals
 
 PILOT_PROMPTS = 8
 PILOT_STEP = 1e-4
 """First guess of ε‖g‖/‖θ‖."""
-CORRECTIONS = 2
-NOISE = 1e-3
-"""Relative departure from linearity that shows rounding of float32 inside a float64 model."""
+UNIT = torch.finfo(torch.float32).eps / 2
+FACTOR = 4.0
+"""Ratio of neighbouring steps on the ladder."""
+LONGEST = 16
+TURNED = 4.0
+"""The ladder ends when two neighbours disagree this much more than the best two did."""
 
 
 def automatic_epsilon(
@@ -29,13 +31,14 @@ def automatic_epsilon(
     prompts: Sequence[Ids],
     scheme: Scheme,
 ) -> float:
-    """Chooses ε so that the residual stream moves by √u (forward) or u^⅓ (central) of its norm.
+    """Chooses ε where rounding and truncation errors meet, by looking at the residual stream.
 
-    With u the unit round-off of the computation, that is where the rounding error, about u/ρ for
-    a relative move ρ, meets the truncation error, about ρ or ρ². A pilot step is rescaled twice;
-    ρ is the median over layers and tokens of the first prompts, so that single tokens with a huge
-    norm do not decide. A float64 model that computes partly in float32, as the norms of Llama and
-    Gemma do, gets the step of float32: it is recognised by a change that is not linear in ε.
+    An output-relative pilot finds the step at which the residual stream moves by √u (forward) or
+    u^⅓ (central) of its norm, u = 2⁻²⁴: where the two errors, about u/ρ and ρ or ρ² for a
+    relative move ρ, would meet if nothing were more curved than the median token. From four
+    times that step a ladder goes down by factors of four. Neighbouring estimates differ by the
+    truncation error at first and by rounding noise in the end, so the ε between the two that agree
+    best is returned, whatever the curvature and the precision of the model.
 
     Args:
         model: The model.
@@ -61,33 +64,48 @@ def automatic_epsilon(
     size = global_norm({name: known[name].tensor.detach().float() for name in gradient})
     device = next(iter(gradient.values())).device
     tokens, mask = pad(prompts[:PILOT_PROMPTS], device=device)
-    base = moved_residuals(model, {}, 0.0, tokens, mask, layers)
 
-    def change(epsilon: float) -> list[Tensor]:
-        moved = moved_residuals(model, gradient, epsilon, tokens, mask, layers)
-        return [(moved[layer] - base[layer])[mask] for layer in layers]
+    def at(step: float) -> list[Tensor]:
+        moved = moved_residuals(model, gradient, step, tokens, mask, layers)
+        return [moved[layer][mask] for layer in layers]
 
-    def settle(dtype: torch.dtype) -> float:
-        target = (torch.finfo(dtype).eps / 2) ** (1 / 3 if scheme == "central" else 1 / 2)
-        epsilon = PILOT_STEP * size / norm
-        for _ in range(CORRECTIONS):
-            ratios = [
-                delta.norm(dim=-1) / base[layer][mask].norm(dim=-1)
-                for layer, delta in zip(layers, change(epsilon), strict=True)
-            ]
-            ratio = torch.cat(ratios).median().item()
-            if not ratio > 0:
-                raise NumericsError(
-                    expected="a gradient that moves the residual stream",
-                    found=f"a relative move of {ratio} at epsilon = {epsilon:.3g}",
-                    fix="Give epsilon as a number, or use ColdJVP",
-                )
-            epsilon *= target / ratio
-        return epsilon
+    base = at(0.0)
 
-    epsilon = settle(working_dtype(model))
-    if working_dtype(model) == torch.float64:
-        once, twice = torch.cat(change(epsilon)), torch.cat(change(2 * epsilon))
-        if (twice - 2 * once).norm() > NOISE * twice.norm():
-            epsilon = settle(torch.float32)
-    return epsilon
+    def slope(epsilon: float) -> list[Tensor]:
+        if scheme == "central":
+            pairs = zip(at(epsilon), at(-epsilon), strict=True)
+            return [(up - down) / (2 * epsilon) for up, down in pairs]
+        return [(up - here) / epsilon for up, here in zip(at(epsilon), base, strict=True)]
+
+    epsilon = PILOT_STEP * size / norm
+    target = FACTOR * UNIT ** (1 / 3 if scheme == "central" else 1 / 2)
+    epsilon *= target / _relative_move(at(epsilon), base, epsilon)
+    best, chosen, above = float("inf"), epsilon, slope(epsilon)
+    for _ in range(LONGEST):
+        below = slope(epsilon / FACTOR)
+        gap = _disagreement(above, below)
+        if gap < best:
+            best, chosen = gap, epsilon / FACTOR**0.5
+        elif not gap < TURNED * best:
+            break
+        epsilon, above = epsilon / FACTOR, below
+    return chosen
+
+
+def _relative_move(moved: list[Tensor], base: list[Tensor], epsilon: float) -> float:
+    ratios = [
+        (new - old).norm(dim=-1) / old.norm(dim=-1) for new, old in zip(moved, base, strict=True)
+    ]
+    ratio = torch.cat(ratios).median().item()
+    if not ratio > 0:
+        raise NumericsError(
+            expected="a gradient that moves the residual stream",
+            found=f"a relative move of {ratio} at epsilon = {epsilon:.3g}",
+            fix="Give epsilon as a number, or use ColdJVP",
+        )
+    return ratio
+
+
+def _disagreement(above: list[Tensor], below: list[Tensor]) -> float:
+    gaps = [(a - b).norm() / b.norm() for a, b in zip(above, below, strict=True)]
+    return torch.stack(gaps).mean().item()

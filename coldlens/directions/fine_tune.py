@@ -93,6 +93,7 @@ class FineTune(Method):
                 evidence.examples,
                 evidence.layers,
                 Needs(parameter_gradients=frozenset({loss})),
+                batch_size=evidence.batch_size,
                 at=values,
                 differentiate=values,
             )

@@ -25,11 +25,13 @@ class Probe(Method):
 
     Attributes:
         C: Inverse strength of the L2 regularisation, on activations of unit root mean square.
+        tol: Largest entry of the gradient at which the solver stops.
         max_iter: Bound on the solver's iterations.
     """
 
     C: float = 1.0
-    max_iter: int = 1000
+    tol: float = 1e-8
+    max_iter: int = 10_000
     needs_pairs: ClassVar[bool] = True
 
     def needs(self, examples: ExampleSet) -> Needs:
@@ -48,7 +50,7 @@ class Probe(Method):
             labels = np.repeat([1, 0], len(positive))
             centred = features - features.mean(0)
             scale = float(np.sqrt(np.mean(centred**2))) or 1.0
-            probe = LogisticRegression(C=self.C, max_iter=self.max_iter)
+            probe = LogisticRegression(C=self.C, tol=self.tol, max_iter=self.max_iter)
             probe.fit(centred / scale, labels)
             vectors.append(torch.as_tensor(probe.coef_[0] / scale).to(positive))
         return self.static(model, evidence, torch.stack(vectors))

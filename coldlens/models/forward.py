@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import Module
@@ -38,8 +39,9 @@ def residuals(
     """Runs the model on padded tokens and reads `blocks.{l}.hook_resid_post`.
 
     Steering contexts that are open around the call do not act on it: coldlens always measures
-    the model itself. Position ids follow from the mask, so padding on either side changes no
-    value at a real token.
+    the model itself. The model sees the real tokens first and the padding last, where a causal
+    model needs no mask and position ids are those of the row alone, so padding changes no value
+    at a real token; tensors come and go in the caller's layout.
 
     Args:
         model: The model.
@@ -55,13 +57,16 @@ def residuals(
     """
     deepest, found, points = max(layers), {}, model.hook_dict
     handles = []
+    layout = _Layout(attention_mask)
 
     def read(layer: int, residual: Tensor) -> Tensor | None:
-        replacement = edit(layer, residual) if edit else None
-        found[layer] = residual if replacement is None else replacement
+        found[layer] = layout.outward(residual)
+        replacement = edit(layer, found[layer]) if edit else None
+        if replacement is not None:
+            found[layer] = replacement
         if layer == deepest and not logits:
             raise _StopForward
-        return replacement
+        return None if replacement is None else layout.inward(replacement)
 
     def hook_at(layer: int) -> Callable[[Module, Any, Any], Tensor | None]:
         return lambda _module, _inputs, output: read(layer, output)
@@ -71,9 +76,11 @@ def residuals(
         for layer in layers:
             point = points[hook_name(layer)]
             handles.append(point.register_forward_hook(hook_at(layer)))
+        packed = layout.inward(tokens)
         result = model(
-            tokens, attention_mask=attention_mask.long(), return_type="logits", use_cache=False
+            packed, attention_mask=torch.ones_like(packed), return_type="logits", use_cache=False
         )
+        result = layout.outward(result)
     except _StopForward:
         result = None
     finally:
@@ -81,3 +88,24 @@ def residuals(
             handle.remove()
         _measuring.reset(token)
     return found, result
+
+
+class _Layout:
+    """Moves the real tokens of each row to its front, and back; nothing where they are there."""
+
+    def __init__(self, mask: Bool[Tensor, "row pos"]) -> None:
+        self._order = (~mask).to(torch.int8).argsort(dim=1, stable=True)
+        self._back = self._order.argsort(dim=1)
+        self._packed = bool((self._order.diff(dim=1) > 0).all())
+
+    def inward(self, values: Tensor) -> Tensor:
+        return self._moved(values, self._order)
+
+    def outward(self, values: Tensor) -> Tensor:
+        return self._moved(values, self._back)
+
+    def _moved(self, values: Tensor, order: Tensor) -> Tensor:
+        if self._packed:
+            return values
+        index = order.reshape(*order.shape, *[1] * (values.ndim - 2))
+        return values.gather(1, index.expand_as(values))

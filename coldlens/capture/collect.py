@@ -1,0 +1,156 @@
+"""The pass over the examples."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.capture.gathered import Gathered
+from coldlens.capture.needs import Evidence, Needs
+from coldlens.errors import ArgumentError
+from coldlens.examples.batch import BOTH, Batch, Side, batches
+from coldlens.examples.example import ExampleSet
+from coldlens.examples.positions import check_positions
+from coldlens.examples.tokens import encode
+from coldlens.losses import loss_name, reads_residual, sides_of
+from coldlens.models.forward import residuals
+from coldlens.models.guards import require_decoder, require_eval, working_dtype
+from coldlens.models.parameters import exchanged, parameters, upstream
+
+
+@torch.inference_mode(False)
+def collect(
+    model: TransformerBridge,
+    examples: ExampleSet,
+    layers: tuple[int, ...],
+    needs: Needs,
+    *,
+    batch_size: int = 8,
+    at: Mapping[str, Tensor] | None = None,
+    differentiate: Iterable[str] | None = None,
+    progress: bool = False,
+) -> Evidence:
+    """Gathers everything that is needed in one pass over the examples.
+
+    Only the part of the graph that is asked for is built: without parameter gradients it begins
+    at the shallowest layer, without a loss there is none and the forward stops at the deepest
+    layer. Sums are accumulated in float32 or better. The parameter gradients of a model in half
+    precision are computed in float32 altogether, in a pass of their own.
+
+    Args:
+        model: The model; its parameters, their `.grad` and `requires_grad` stay as they are.
+        examples: The examples.
+        layers: 0-based blocks, ascending.
+        needs: What to gather.
+        batch_size: Examples a batch; it changes memory and speed, not results.
+        at: Parameter values to compute at instead of the model's own, by name.
+        differentiate: Names of the parameters that g covers; by default those upstream of the
+            deepest layer.
+        progress: Show a progress bar.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ArgumentError: If a parameter gradient of a residual-stream loss is asked for, a loss
+            returns a wrong shape, or the batch size is not positive.
+    """
+    require_decoder(model)
+    require_eval(model)
+    if batch_size < 1:
+        raise ArgumentError(
+            expected="batch_size >= 1", found=f"batch_size = {batch_size}", fix="8 is the default"
+        )
+    for _, positions in needs.activations | needs.gradients:
+        check_positions(positions)
+    for loss in needs.parameter_gradients:
+        if reads_residual(loss):
+            raise ArgumentError(
+                expected="a loss of the logits for a parameter gradient",
+                found=f"{loss_name(loss)}, which is another loss at every layer",
+                fix="Use it with ColdKernel, or choose CrossEntropy or DPO",
+            )
+    encoded = encode(model, examples)
+    sides = _sides(needs, examples)
+    values = {name: found.tensor.detach() for name, found in parameters(model).items()}
+    values |= at or {}
+    names: Iterable[str] = ()
+    if needs.parameter_gradients:
+        names = upstream(model, max(layers)) if differentiate is None else list(differentiate)
+    gathered = Gathered(model, layers, needs, len(examples))
+    device = next(iter(values.values())).device
+    total = -(-len(encoded) // batch_size)
+    for part, dtype in _passes(model, needs):
+        point = {
+            name: value if dtype is None else value.to(dtype) for name, value in values.items()
+        }
+        leaves = {name: point[name].detach().requires_grad_() for name in names}
+        if not part.parameter_gradients:
+            leaves = {}
+        loader = batches(encoded, sides, batch_size, device=device)
+        with exchanged(model, {**point, **leaves}):
+            for batch in tqdm(loader, total=total, desc="examples", disable=not progress):
+                _run_batch(model, batch, layers, part, leaves, gathered)
+    return gathered.evidence(examples, encoded, batch_size)
+
+
+def _passes(model: TransformerBridge, needs: Needs) -> list[tuple[Needs, torch.dtype | None]]:
+    accurate = working_dtype(model)
+    if next(model.original_model.parameters()).dtype == accurate or not needs.parameter_gradients:
+        return [(needs, None)]
+    own = replace(needs, parameter_gradients=frozenset())
+    passes: list[tuple[Needs, torch.dtype | None]] = [(own, None)] if own != Needs() else []
+    return [*passes, (Needs(parameter_gradients=needs.parameter_gradients), accurate)]
+
+
+def _sides(needs: Needs, examples: ExampleSet) -> tuple[Side, ...]:
+    wanted = {side for side, _ in needs.activations}
+    for loss in needs.losses:
+        wanted |= set(sides_of(loss, examples))
+    return tuple(side for side in BOTH if side in wanted)
+
+
+def _run_batch(
+    model: TransformerBridge,
+    batch: Batch,
+    layers: tuple[int, ...],
+    needs: Needs,
+    leaves: Mapping[str, Tensor],
+    gathered: Gathered,
+) -> None:
+    losses = [loss for loss in needs.losses if not reads_residual(loss)]
+    cut = min(layers) if losses and not leaves else None
+
+    def edit(layer: int, residual: Tensor) -> Tensor | None:
+        return residual.detach().requires_grad_() if layer == cut else None
+
+    with torch.set_grad_enabled(bool(losses)):
+        streams, logits = residuals(
+            model, batch.tokens, batch.attention_mask, layers, edit=edit, logits=bool(losses)
+        )
+    gathered.add_activations(needs, batch, streams)
+    for loss in needs.losses:
+        if reads_residual(loss):
+            gathered.add_residual_loss(loss, batch, streams)
+    for place, loss in enumerate(losses):
+        assert logits is not None
+        with torch.enable_grad():
+            value = loss(logits, batch)
+        gathered.add_loss(loss, batch, value)
+        read = any(other == loss for other, _ in needs.gradients)
+        streams_wanted = list(streams.values()) if read else []
+        leaves_wanted = dict(leaves) if loss in needs.parameter_gradients else {}
+        found = torch.autograd.grad(
+            value.sum(),
+            [*streams_wanted, *leaves_wanted.values()],
+            retain_graph=place < len(losses) - 1,
+            allow_unused=True,
+        )
+        if read:
+            gathered.add_gradients(loss, batch, found[: len(streams_wanted)])
+        gathered.add_parameter_gradients(
+            loss, dict(zip(leaves_wanted, found[len(streams_wanted) :], strict=True))
+        )

@@ -1,0 +1,163 @@
+"""Sums and means of the batches, as they come."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.capture.needs import Evidence, Needs
+from coldlens.errors import ArgumentError, NumericsError
+from coldlens.examples.batch import Batch
+from coldlens.examples.example import ExampleSet
+from coldlens.examples.positions import select
+from coldlens.examples.tokens import Encoded
+from coldlens.losses import Loss, loss_name, masked_mean, reads_residual
+from coldlens.models.guards import working_dtype
+
+
+class Gathered:
+    """Accumulates the reductions of the batches, in float32 or better."""
+
+    def __init__(
+        self, model: TransformerBridge, layers: tuple[int, ...], needs: Needs, count: int
+    ) -> None:
+        """Makes room for the results.
+
+        Args:
+            model: The model.
+            layers: The layers.
+            needs: What will be gathered.
+            count: N.
+        """
+        self._layers, self._count = layers, count
+        self._dtype = working_dtype(model)
+        device = next(model.original_model.parameters()).device
+        shape = (len(layers), count, model.cfg.d_model)
+        options = {"dtype": self._dtype, "device": device}
+        self._activations = {key: torch.zeros(shape, **options) for key in needs.activations}
+        self._gradients = {key: torch.zeros(shape, **options) for key in needs.gradients}
+        self._losses = {
+            loss: torch.zeros(count, **options) for loss in needs.losses if not reads_residual(loss)
+        }
+        self._parameters: dict[Any, dict[str, Tensor]] = {
+            loss: {} for loss in needs.parameter_gradients
+        }
+
+    def add_activations(self, part: Needs, batch: Batch, streams: dict[int, Tensor]) -> None:
+        """Adds the means over the wanted positions of one batch."""
+        for side, positions in part.activations:
+            out = self._activations[side, positions]
+            mask = select(positions, batch.prompt_mask, batch.answer_mask)[batch.rows(side)]
+            for place, layer in enumerate(self._layers):
+                stream = streams[layer].detach()[batch.rows(side)].to(self._dtype)
+                out[place, list(batch.index)] = masked_mean(stream, mask)
+
+    def add_residual_loss(self, loss: Loss, batch: Batch, streams: dict[int, Tensor]) -> None:
+        """Adds the gradients of a loss of each layer's own residual stream."""
+        found = []
+        for layer in self._layers:
+            with torch.enable_grad():
+                stream = streams[layer].detach().requires_grad_()
+                value = loss(stream, batch).sum()
+            found.append(torch.autograd.grad(value, stream)[0])
+        self.add_gradients(loss, batch, found)
+
+    def add_loss(self, loss: Loss, batch: Batch, value: Tensor) -> None:
+        """Adds the losses of one batch.
+
+        Args:
+            loss: The loss.
+            batch: The batch.
+            value: ℓᵢ of its examples.
+
+        Raises:
+            ArgumentError: If there is not one loss an example.
+        """
+        if value.shape != (batch.size,):
+            raise ArgumentError(
+                expected=f"{loss_name(loss)} to return one loss an example, shape ({batch.size},)",
+                found=f"shape {tuple(value.shape)}",
+                fix="Reduce over tokens, not over examples",
+            )
+        self._losses[loss][list(batch.index)] = value.detach().to(self._dtype)
+
+    def add_gradients(self, loss: Loss, batch: Batch, found: Sequence[Tensor | None]) -> None:
+        """Adds the sums over the wanted positions of ∂ℓᵢ/∂Z_l, one gradient a layer."""
+        for positions in [positions for other, positions in self._gradients if other == loss]:
+            mask = select(positions, batch.prompt_mask, batch.answer_mask).unsqueeze(-1)
+            for place, gradient in enumerate(found):
+                if gradient is None:
+                    continue
+                summed = (gradient.to(self._dtype) * mask).sum(1)
+                per_example = summed.unflatten(0, (len(batch.sides), batch.size)).sum(0)
+                self._gradients[loss, positions][place, list(batch.index)] = per_example
+
+    def add_parameter_gradients(self, loss: Loss, found: Mapping[str, Tensor | None]) -> None:
+        """Adds ∇_θ of the sum of one batch's losses; None where a loss does not depend on θ."""
+        for name, gradient in found.items():
+            if gradient is None:
+                continue
+            accurate = gradient.to(self._dtype)
+            total = self._parameters[loss]
+            if name in total:
+                total[name] += accurate
+            else:
+                total[name] = accurate.clone()
+
+    def evidence(self, examples: ExampleSet, encoded: list[Encoded], batch_size: int) -> Evidence:
+        """Returns what was gathered, after checking that it is finite.
+
+        Args:
+            examples: The examples.
+            encoded: Their tokens.
+            batch_size: Examples a batch.
+
+        Returns:
+            The evidence.
+
+        Raises:
+            NumericsError: If an activation, a loss or a gradient is not finite.
+        """
+        for what, values in (("activations", self._activations), ("gradients", self._gradients)):
+            for tensor in values.values():
+                _check_finite(what, tensor, self._layers)
+        for loss, values in self._losses.items():
+            bad = (~values.isfinite()).nonzero().flatten().tolist()
+            if bad:
+                raise NumericsError(
+                    expected=f"a finite {loss_name(loss)} loss",
+                    found=f"{values[bad[0]].item()} at example {bad[0]}",
+                    fix="Check the example, or load the model in float32",
+                )
+        for gradient in self._parameters.values():
+            for name, total in gradient.items():
+                total /= self._count
+                if not total.isfinite().all():
+                    raise NumericsError(
+                        expected="a finite parameter gradient",
+                        found=f"inf or nan in that of {name}",
+                        fix="Check the weights, or load the model in float32",
+                    )
+        return Evidence(
+            examples,
+            encoded,
+            self._layers,
+            self._activations,
+            self._gradients,
+            self._parameters,
+            self._losses,
+            batch_size,
+        )
+
+
+def _check_finite(what: str, values: Tensor, layers: tuple[int, ...]) -> None:
+    bad = ~values.isfinite()
+    if bad.any():
+        place = bad.nonzero()[0].tolist()
+        raise NumericsError(
+            expected=f"finite {what}",
+            found=f"inf or nan at layer {layers[place[0]]}, example {place[1]}",
+            fix="Check the weights, or load the model in float32",
+        )

@@ -1,0 +1,69 @@
+"""What a method reads from the examples, and what one pass over them found."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from coldlens.examples.batch import Side
+from coldlens.examples.example import ExampleSet
+from coldlens.examples.positions import Positions
+from coldlens.examples.tokens import Encoded
+from coldlens.losses import Loss, loss_name
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method reads from the examples.
+
+    Attributes:
+        activations: (side, positions): Z_l averaged over those positions, per example.
+        gradients: (loss, positions): ∂ℓᵢ/∂Z_l summed over those positions of all sequences that
+            the loss reads, per example.
+        parameter_gradients: Losses whose gradient g = (1/N) Σᵢ ∇_θ ℓᵢ is wanted.
+    """
+
+    activations: frozenset[tuple[Side, Positions]] = frozenset()
+    gradients: frozenset[tuple[Loss, Positions]] = frozenset()
+    parameter_gradients: frozenset[Loss] = frozenset()
+
+    def __or__(self, other: "Needs") -> "Needs":
+        """Returns what both need."""
+        return Needs(
+            self.activations | other.activations,
+            self.gradients | other.gradients,
+            self.parameter_gradients | other.parameter_gradients,
+        )
+
+    @property
+    def losses(self) -> list[Loss]:
+        """Every loss once, in an order that does not depend on hashing."""
+        found = {loss for loss, _ in self.gradients} | self.parameter_gradients
+        return sorted(found, key=loss_name)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one pass over the examples found.
+
+    Attributes:
+        examples: The examples.
+        encoded: Their token ids.
+        layers: The layers that were read.
+        activations: Z_l averaged over positions, by (side, positions); shape [layer, example, d].
+        gradients: ∂ℓᵢ/∂Z_l summed over positions, by (loss, positions); the same shape.
+        parameter_gradients: g by loss and parameter name, for the parameters upstream of the
+            deepest layer that the loss depends on.
+        losses: ℓᵢ by loss, shape [example].
+        batch_size: Examples a batch, for a method that passes over them again.
+    """
+
+    examples: ExampleSet
+    encoded: list[Encoded]
+    layers: tuple[int, ...]
+    activations: dict[tuple[Side, Positions], Float[Tensor, "layer example d"]]
+    gradients: dict[tuple[Any, Positions], Float[Tensor, "layer example d"]]
+    parameter_gradients: dict[Any, dict[str, Tensor]]
+    losses: dict[Any, Float[Tensor, " example"]]
+    batch_size: int
