@@ -72,7 +72,7 @@ class ColdFD(Method):
         """Returns a steering that keeps the gradient and ε."""
         loss = self.loss or default_loss(evidence.examples)
         gradient = evidence.parameter_gradients[loss]
-        common = self.common(model, evidence, loss=loss)
+        origin = self.origin(model, evidence, loss=loss)
 
         if self.epsilon == "auto":
             prompts = [example.prompt for example in evidence.encoded]
@@ -80,5 +80,5 @@ class ColdFD(Method):
         else:
             epsilon = float(self.epsilon)
         return DifferenceSteering(
-            **common, direction=gradient, step=epsilon, scale=-1 / epsilon, scheme=self.scheme
+            origin, gradient, step=epsilon, scale=-1 / epsilon, scheme=self.scheme
         )

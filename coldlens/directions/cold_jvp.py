@@ -44,5 +44,5 @@ class ColdJVP(Method):
     def solve(self, model: TransformerBridge, evidence: Evidence) -> TangentSteering:
         """Returns a steering that keeps the gradient; the work is done for each input."""
         loss = self.loss or default_loss(evidence.examples)
-        common = self.common(model, evidence, loss=loss)
-        return TangentSteering(**common, direction=evidence.parameter_gradients[loss])
+        origin = self.origin(model, evidence, loss=loss)
+        return TangentSteering(origin, evidence.parameter_gradients[loss])

@@ -69,7 +69,7 @@ class ColdKernel(Method):
         if self.kernel == "identity":
             return self.static(model, evidence, -gradients.mean(1), samples=-gradients, loss=loss)
         return LinearKernelSteering(
-            **self.common(model, evidence, loss=loss),
+            self.origin(model, evidence, loss=loss),
             anchors=evidence.activations["positive", self.positions],
             gradients=gradients,
         )

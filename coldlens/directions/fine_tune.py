@@ -75,8 +75,8 @@ class FineTune(Method):
             moved = {name: -self.lr * tensor for name, tensor in gradient.items()}
         else:
             moved = self._descend(model, evidence, loss)
-        common = self.common(model, evidence, loss=loss)
-        return DifferenceSteering(**common, direction=moved, step=1.0, scale=1.0)
+        origin = self.origin(model, evidence, loss=loss)
+        return DifferenceSteering(origin, moved, step=1.0, scale=1.0)
 
     def _descend(
         self, model: TransformerBridge, evidence: Evidence, loss: Loss

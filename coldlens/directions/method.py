@@ -14,9 +14,9 @@ from coldlens.capture import Evidence, Needs, collect
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.losses import Loss, loss_name, require_paired
 from coldlens.models.guards import require_decoder, require_eval, resolve_layers
-from coldlens.steering.provenance import Provenance, provenance
+from coldlens.steering.provenance import provenance
 from coldlens.steering.static import StaticSteering
-from coldlens.steering.steering import Steering
+from coldlens.steering.steering import Origin, Steering
 from coldlens.vectors import coherence
 
 
@@ -137,10 +137,8 @@ class Method(ABC):
         ]
         return type(self).__name__ + (f"({', '.join(changed)})" if changed else "")
 
-    def record(
-        self, model: TransformerBridge, evidence: Evidence, *, loss: Any = None
-    ) -> Provenance:
-        """Records where a steering of this method comes from.
+    def origin(self, model: TransformerBridge, evidence: Evidence, *, loss: Any = None) -> Origin:
+        """Records what a steering of this method was fitted on.
 
         Args:
             model: The model.
@@ -148,10 +146,10 @@ class Method(ABC):
             loss: The loss, where there is one.
 
         Returns:
-            The record.
+            The record that every steering keeps.
         """
         positions = getattr(self, "positions", None)
-        return provenance(
+        record = provenance(
             model,
             evidence.examples,
             method=self.label,
@@ -160,27 +158,13 @@ class Method(ABC):
             positions=None if positions is None else str(positions),
             seed=getattr(self, "seed", None),
         )
-
-    def common(
-        self, model: TransformerBridge, evidence: Evidence, *, loss: Any = None
-    ) -> dict[str, Any]:
-        """Returns the arguments that every steering takes.
-
-        Args:
-            model: The model.
-            evidence: What it was computed from.
-            loss: The loss, where there is one.
-
-        Returns:
-            Keyword arguments of `Steering.__init__`.
-        """
-        return {
-            "model": model,
-            "layers": evidence.layers,
-            "provenance": self.record(model, evidence, loss=loss),
-            "policy": evidence.examples.policy,
-            "prompts": [example.prompt for example in evidence.encoded],
-        }
+        return Origin(
+            model=model,
+            layers=evidence.layers,
+            provenance=record,
+            policy=evidence.examples.policy,
+            prompts=tuple(example.prompt for example in evidence.encoded),
+        )
 
     def static(
         self,
@@ -203,9 +187,9 @@ class Method(ABC):
         Returns:
             The steering.
         """
-        spread = None if samples is None else coherence(samples)
-        common = self.common(model, evidence, loss=loss)
-        return StaticSteering(**common, vectors=vectors, coherence=spread)
+        unknown = vectors.new_full((len(vectors),), float("nan"))
+        spread = unknown if samples is None else coherence(samples)
+        return StaticSteering(self.origin(model, evidence, loss=loss), vectors, spread)
 
 
 def _is_default(entry: Field[Any], value: Any) -> bool:

@@ -1,21 +1,17 @@
 """Steerings from a kernel on the residual stream: a displacement linear in Z_l(x)."""
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.examples.example import TokenPolicy
-from coldlens.examples.tokens import Ids
 from coldlens.models.forward import residuals
 from coldlens.steering.intervention import Displacements, Intervention
-from coldlens.steering.provenance import Provenance
-from coldlens.steering.steering import Steering
+from coldlens.steering.steering import Origin, Steering
 
 
+@dataclass(frozen=True, eq=False)
 class LinearKernelSteering(Steering):
     """Δ_l(x)[s] = −(1/N) Σᵢ ⟨Z_l(x)[s], zᵢ⟩ ∂ᵢ, with zᵢ the examples' activations.
 
@@ -24,29 +20,8 @@ class LinearKernelSteering(Steering):
         gradients: ∂ᵢ, the same shape.
     """
 
-    def __init__(
-        self,
-        model: TransformerBridge,
-        layers: tuple[int, ...],
-        provenance: Provenance,
-        policy: TokenPolicy,
-        prompts: Sequence[Ids],
-        anchors: Float[Tensor, "layer example d"],
-        gradients: Float[Tensor, "layer example d"],
-    ) -> None:
-        """Stores activations and gradients of the examples.
-
-        Args:
-            model: The model.
-            layers: The layers, ascending.
-            provenance: The record.
-            policy: The token policy.
-            prompts: The examples' prompts.
-            anchors: zᵢ by layer.
-            gradients: ∂ᵢ by layer.
-        """
-        super().__init__(model, layers, provenance, policy, prompts)
-        self.anchors, self.gradients = anchors, gradients
+    anchors: Float[Tensor, "layer example d"]
+    gradients: Float[Tensor, "layer example d"]
 
     def field(
         self,
@@ -74,7 +49,7 @@ class LinearKernelSteering(Steering):
 
     @classmethod
     def restore(
-        cls, tensors: dict[str, Tensor], settings: dict[str, float], **common: Any
+        cls, origin: Origin, tensors: dict[str, Tensor], settings: dict[str, float]
     ) -> "LinearKernelSteering":
         """Returns the steering of saved tensors; see `Steering.restore`."""
-        return cls(**common, anchors=tensors["anchors"], gradients=tensors["gradients"])
+        return cls(origin, tensors["anchors"], tensors["gradients"])

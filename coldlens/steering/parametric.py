@@ -1,7 +1,8 @@
 """Steerings from a direction in parameter space: finite differences, forward mode, real steps."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -9,18 +10,16 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.examples.example import TokenPolicy
-from coldlens.examples.tokens import Ids
 from coldlens.models.forward import Edit, residuals
 from coldlens.models.guards import working_dtype
 from coldlens.models.parameters import exchanged, parameters
 from coldlens.steering.intervention import Displacements, Intervention
-from coldlens.steering.provenance import Provenance
-from coldlens.steering.steering import Steering
+from coldlens.steering.steering import Origin, Steering
 
 Scheme = Literal["forward", "central"]
 
 
+@dataclass(frozen=True, eq=False)
 class ParametricSteering(Steering):
     """The change of Z_l(x) when the parameters move along a fixed direction v.
 
@@ -28,27 +27,7 @@ class ParametricSteering(Steering):
         direction: v by parameter name, float32 or better.
     """
 
-    def __init__(
-        self,
-        model: TransformerBridge,
-        layers: tuple[int, ...],
-        provenance: Provenance,
-        policy: TokenPolicy,
-        prompts: Sequence[Ids],
-        direction: Mapping[str, Tensor],
-    ) -> None:
-        """Stores the direction.
-
-        Args:
-            model: The model.
-            layers: The layers, ascending.
-            provenance: The record.
-            policy: The token policy.
-            prompts: The examples' prompts.
-            direction: v by parameter name.
-        """
-        super().__init__(model, layers, provenance, policy, prompts)
-        self.direction = dict(direction)
+    direction: dict[str, Tensor]
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns the direction."""
@@ -56,10 +35,10 @@ class ParametricSteering(Steering):
 
     @classmethod
     def restore(
-        cls, tensors: dict[str, Tensor], settings: dict[str, float], **common: Any
+        cls, origin: Origin, tensors: dict[str, Tensor], settings: dict[str, float]
     ) -> "ParametricSteering":
         """Returns the steering of saved tensors; see `Steering.restore`."""
-        return cls(**common, direction=tensors)
+        return cls(origin, tensors)
 
 
 def accurate_parameters(model: TransformerBridge) -> dict[str, Tensor]:
@@ -106,6 +85,7 @@ def moved_residuals(
         return residuals(model, tokens, attention_mask, layers, edit=edit)[0]
 
 
+@dataclass(frozen=True, eq=False)
 class TangentSteering(ParametricSteering):
     """Δ_l(x) = −J_l(x) v by forward-mode differentiation: exact, without a step size."""
 
@@ -141,6 +121,7 @@ class TangentSteering(ParametricSteering):
         return found
 
 
+@dataclass(frozen=True, eq=False)
 class DifferenceSteering(ParametricSteering):
     """Δ_l(x) = c (Z_l(x; θ + a v) − Z_l(x; θ)), or the central form c/2 (Z(θ+av) − Z(θ−av)).
 
@@ -150,47 +131,17 @@ class DifferenceSteering(ParametricSteering):
         scheme: `"forward"` or `"central"`.
     """
 
-    def __init__(
-        self,
-        model: TransformerBridge,
-        layers: tuple[int, ...],
-        provenance: Provenance,
-        policy: TokenPolicy,
-        prompts: Sequence[Ids],
-        direction: Mapping[str, Tensor],
-        *,
-        step: float,
-        scale: float,
-        scheme: Scheme = "forward",
-    ) -> None:
-        """Stores the direction and the step.
-
-        Args:
-            model: The model.
-            layers: The layers, ascending.
-            provenance: The record.
-            policy: The token policy.
-            prompts: The examples' prompts.
-            direction: v by parameter name.
-            step: a.
-            scale: c.
-            scheme: Which difference.
-        """
-        super().__init__(model, layers, provenance, policy, prompts, direction)
-        self.step, self.scale, self.scheme = float(step), float(scale), scheme
+    step: float
+    scale: float
+    scheme: Scheme = "forward"
 
     @classmethod
     def restore(
-        cls, tensors: dict[str, Tensor], settings: dict[str, float], **common: Any
+        cls, origin: Origin, tensors: dict[str, Tensor], settings: dict[str, float]
     ) -> "DifferenceSteering":
         """Returns the steering of saved tensors; see `Steering.restore`."""
-        return cls(
-            **common,
-            direction=tensors,
-            step=settings["step"],
-            scale=settings["scale"],
-            scheme="central" if settings["central"] else "forward",
-        )
+        scheme: Scheme = "central" if settings["central"] else "forward"
+        return cls(origin, tensors, settings["step"], settings["scale"], scheme)
 
     def settings(self) -> dict[str, float]:
         """Returns step, scale and whether the difference is central."""

@@ -1,22 +1,18 @@
 """Static steerings: one vector a layer, whatever the input."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import SteeringError
-from coldlens.examples.example import TokenPolicy
-from coldlens.examples.tokens import Ids
 from coldlens.steering.intervention import Displacements, Intervention
-from coldlens.steering.provenance import Provenance
-from coldlens.steering.steering import Steering
+from coldlens.steering.steering import Origin, Steering
 
 
+@dataclass(frozen=True, eq=False)
 class StaticSteering(Steering):
     """One vector a layer. Adds, scales and normalises: `2 * a - b`, `a.normalized()`.
 
@@ -26,33 +22,9 @@ class StaticSteering(Steering):
             nan for a method that averages none.
     """
 
-    input_dependent = False
-
-    def __init__(
-        self,
-        model: TransformerBridge,
-        layers: tuple[int, ...],
-        provenance: Provenance,
-        policy: TokenPolicy,
-        prompts: Sequence[Ids],
-        vectors: Float[Tensor, "layer d"],
-        coherence: Float[Tensor, " layer"] | None = None,
-    ) -> None:
-        """Stores the vectors.
-
-        Args:
-            model: The model.
-            layers: The layers, ascending.
-            provenance: The record.
-            policy: The token policy.
-            prompts: The examples' prompts.
-            vectors: A vector a layer.
-            coherence: Coherence a layer.
-        """
-        super().__init__(model, layers, provenance, policy, prompts)
-        self.vectors = vectors
-        nothing = vectors.new_full((len(layers),), float("nan"))
-        self.coherence = nothing if coherence is None else coherence
+    vectors: Float[Tensor, "layer d"]
+    coherence: Float[Tensor, " layer"]
+    input_dependent: ClassVar[bool] = False
 
     def field(
         self,
@@ -76,10 +48,10 @@ class StaticSteering(Steering):
 
     @classmethod
     def restore(
-        cls, tensors: dict[str, Tensor], settings: dict[str, float], **common: Any
+        cls, origin: Origin, tensors: dict[str, Tensor], settings: dict[str, float]
     ) -> "StaticSteering":
         """Returns the steering of saved tensors; see `Steering.restore`."""
-        return cls(**common, vectors=tensors["vectors"], coherence=tensors["coherence"])
+        return cls(origin, tensors["vectors"], tensors["coherence"])
 
     def normalized(self) -> "StaticSteering":
         """Returns the same directions with norm 1 at every layer.
@@ -125,15 +97,8 @@ class StaticSteering(Steering):
 
     def _with(self, vectors: Tensor, method: str) -> "StaticSteering":
         record = replace(self.provenance, method=method)
-        return StaticSteering(
-            self.model,
-            self.layers,
-            record,
-            self.policy,
-            self.prompts,
-            vectors,
-            torch.full_like(self.coherence, float("nan")),
-        )
+        unknown = torch.full_like(self.coherence, float("nan"))
+        return StaticSteering(replace(self.origin, provenance=record), vectors, unknown)
 
     def _check_fits(self, other: object) -> None:
         if not isinstance(other, StaticSteering):

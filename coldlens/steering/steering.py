@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,39 +27,55 @@ from coldlens.steering.storage import read_file, write_file
 _ROWS_AT_ONCE = 16
 
 
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What every steering keeps of its fit.
+
+    Attributes:
+        model: The model that it was fitted on.
+        layers: The layers that it has a displacement for, ascending.
+        provenance: Where it came from.
+        policy: How strings become tokens.
+        prompts: Token ids of the prompts of the examples.
+    """
+
+    model: TransformerBridge
+    layers: tuple[int, ...]
+    provenance: Provenance
+    policy: TokenPolicy
+    prompts: tuple[Ids, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Steering(ABC):
     """A fitted direction: adds `eta` times a displacement to the residual stream of a layer.
 
     Attributes:
-        model: The model that it was fitted on.
-        layers: The layers that it has a displacement for.
-        provenance: Where it came from.
-        policy: How strings become tokens.
-        prompts: Token ids of the prompts of the examples, over which `vector` averages.
+        origin: Model, layers, provenance, token policy and prompts of the fit.
     """
 
-    input_dependent: bool = True
+    origin: Origin
+    input_dependent: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        model: TransformerBridge,
-        layers: tuple[int, ...],
-        provenance: Provenance,
-        policy: TokenPolicy,
-        prompts: Sequence[Ids],
-    ) -> None:
-        """Stores what every steering has.
+    @property
+    def model(self) -> TransformerBridge:
+        """The model that it was fitted on."""
+        return self.origin.model
 
-        Args:
-            model: The model.
-            layers: The layers, ascending.
-            provenance: The record.
-            policy: The token policy.
-            prompts: The examples' prompts.
-        """
-        self.model, self.layers, self.provenance = model, layers, provenance
-        self.policy, self.prompts = policy, tuple(prompts)
-        self._means: Tensor | None = None
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that it has a displacement for, ascending."""
+        return self.origin.layers
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where it came from."""
+        return self.origin.provenance
+
+    @property
+    def prompts(self) -> tuple[Ids, ...]:
+        """Token ids of the prompts of the examples, over which `vector` averages."""
+        return self.origin.prompts
 
     @abstractmethod
     def field(
@@ -123,7 +140,7 @@ class Steering(ABC):
         else:
             texts = [inputs] if isinstance(inputs, str) else list(inputs)
             tokens, mask = pad(
-                encode_prompts(self.model, texts, self.policy), device=_device(self.model)
+                encode_prompts(self.model, texts, self.origin.policy), device=_device(self.model)
             )
         pieces = [
             self.field(
@@ -151,7 +168,7 @@ class Steering(ABC):
         """
         self.check_model(self.model)
         chosen = self.prompts if prompts is None else prompts
-        ids = encode_prompts(self.model, list(chosen), self.policy)
+        ids = encode_prompts(self.model, list(chosen), self.origin.policy)
         order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
         out: Tensor | None = None
         for start in range(0, len(order), _ROWS_AT_ONCE):
@@ -182,9 +199,11 @@ class Steering(ABC):
         place = self.place(layer)
         if prompts is not None:
             return self.readings(prompts)[place].mean(0)
-        if self._means is None:
-            self._means = self.readings().mean(1)
-        return self._means[place]
+        return self._means[place].clone()
+
+    @cached_property
+    def _means(self) -> Float[Tensor, "layer d"]:
+        return self.readings().mean(1)
 
     def place(self, layer: int) -> int:
         """Returns the index of a layer among the fitted ones.
@@ -272,7 +291,7 @@ class Steering(ABC):
             "kind": type(self).__name__,
             "layers": list(self.layers),
             "settings": self.settings(),
-            "policy": asdict(self.policy),
+            "policy": asdict(self.origin.policy),
             "prompts": [list(prompt) for prompt in self.prompts],
             "provenance": self.provenance.as_dict(),
         }
@@ -296,16 +315,14 @@ class Steering(ABC):
         kinds = {kind.__name__: kind for kind in _subclasses(Steering)}
         try:
             kind = kinds[header["kind"]]
-            record = Provenance(**header["provenance"])
-            steering = kind.restore(
-                tensors,
-                header["settings"],
+            origin = Origin(
                 model=model,
                 layers=tuple(header["layers"]),
-                provenance=record,
+                provenance=Provenance(**header["provenance"]),
                 policy=TokenPolicy(**header["policy"]),
-                prompts=[tuple(prompt) for prompt in header["prompts"]],
+                prompts=tuple(tuple(prompt) for prompt in header["prompts"]),
             )
+            steering = kind.restore(origin, tensors, header["settings"])
         except (KeyError, TypeError) as error:
             raise SteeringError(
                 expected="a steering written by this version of coldlens",
@@ -318,14 +335,14 @@ class Steering(ABC):
     @classmethod
     @abstractmethod
     def restore(
-        cls, tensors: dict[str, Tensor], settings: dict[str, float], **common: Any
+        cls, origin: Origin, tensors: dict[str, Tensor], settings: dict[str, float]
     ) -> "Steering":
         """Builds the steering from what `tensors` and `settings` returned.
 
         Args:
+            origin: Model, layers, provenance, policy and prompts.
             tensors: The tensors.
             settings: The numbers.
-            **common: The arguments of `Steering.__init__`.
 
         Returns:
             The steering.

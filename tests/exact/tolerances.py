@@ -3,7 +3,7 @@
 EXACT = 1e-10
 """float64 all the way (see `exact.islands`): two orders of summation differ by some 1e-14 here."""
 
-ISLANDS = 5e-7
+ISLANDS = 1e-6
 """float64 weights, but a norm, a rotation or a softmax in float32, with unit round-off 6e-8:
 forward mode rounds tangents there, reverse mode cotangents, in two or three places a block."""
 
@@ -22,5 +22,6 @@ TRAINED_FORWARD, TRAINED_CENTRAL = 5e-3, 1e-3
 """The same for the bundled model: at a closing parenthesis its relative move is 7 to 100 times
 that of the median token, so the best single step is that much further from balance elsewhere."""
 
-PROBE = 5e-3
-"""scikit-learn's solver stops at a gradient of 1e-4 a sample, not at the optimum."""
+PROBE = 1e-4
+"""scikit-learn's solver stops at a gradient of 1e-8 a sample, or where the loss, some 0.1, does not
+fall by more than 64 roundings of 1e-16 any more: at distance of about the root of that."""

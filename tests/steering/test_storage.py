@@ -44,7 +44,7 @@ def test_round_trip_is_bit_exact(llama, examples, method, tmp_path):
     loaded = Steering.load(path, llama)
     assert type(loaded) is type(steering)
     assert loaded.layers == (0, 2)
-    assert (loaded.policy, loaded.prompts) == (policy, steering.prompts)
+    assert (loaded.origin.policy, loaded.prompts) == (policy, steering.prompts)
     assert loaded.provenance == steering.provenance
     assert loaded.settings() == steering.settings()
     assert loaded.tensors().keys() == steering.tensors().keys()
