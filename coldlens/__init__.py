@@ -24,13 +24,23 @@ from coldlens.errors import (
     ColdlensError,
     DataError,
     ExampleError,
+    ExampleTypeError,
     ModelError,
+    ModelTypeError,
     NumericsError,
     SteeringError,
 )
+from coldlens.examples.batch import Batch
 from coldlens.examples.example import Example, ExampleSet, TokenPolicy
 from coldlens.examples.positions import show_positions
-from coldlens.losses import DPO, ContrastiveSquaredError, CrossEntropy, NegativeCrossEntropy
+from coldlens.examples.tokens import BoundaryWarning
+from coldlens.losses import (
+    DPO,
+    ContrastiveSquaredError,
+    CrossEntropy,
+    NegativeCrossEntropy,
+    completion_log_probs,
+)
 from coldlens.models.load import load_model
 from coldlens.steering.static import StaticSteering
 from coldlens.steering.steering import Steering
@@ -42,6 +52,8 @@ __all__ = [
     "ICV",
     "METHODS",
     "ArgumentError",
+    "Batch",
+    "BoundaryWarning",
     "ColdFD",
     "ColdJVP",
     "ColdKernel",
@@ -54,9 +66,11 @@ __all__ = [
     "Example",
     "ExampleError",
     "ExampleSet",
+    "ExampleTypeError",
     "FineTune",
     "Method",
     "ModelError",
+    "ModelTypeError",
     "NegativeCrossEntropy",
     "NumericsError",
     "Probe",
@@ -67,6 +81,7 @@ __all__ = [
     "SteeringError",
     "TokenPolicy",
     "compare_directions",
+    "completion_log_probs",
     "load_examples",
     "load_model",
     "show_positions",

@@ -1,6 +1,7 @@
 """The command line: `coldlens compare`, with the names and defaults of the Python interface."""
 
 import logging
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import tyro
 from coldlens.compare.compare import compare_directions
 from coldlens.compare.report import MARKER, DirectionReport
 from coldlens.datasets import load_examples
-from coldlens.errors import ColdlensError
+from coldlens.errors import ColdlensError, DataError
 from coldlens.examples.example import ExampleSet
 from coldlens.files import check_replaceable
 from coldlens.losses import DPO, CrossEntropy, Loss, NegativeCrossEntropy
@@ -65,7 +66,7 @@ class Compare:
         started = time.perf_counter()
         check_replaceable(self.out, MARKER)
         examples = self._examples()
-        prompts = None if self.prompts is None else self.prompts.read_text().splitlines()
+        prompts = None if self.prompts is None else _lines(self.prompts)
         model = load_model(self.model)
         _say(f"{self.model}: {len(model.blocks)} layers, d_model {model.cfg.d_model}")
         _say(f"{self.examples}: {len(examples)} examples from {examples.source}")
@@ -89,10 +90,17 @@ class Compare:
         )
 
     def _examples(self) -> ExampleSet:
-        loaded = load_examples(
-            self.examples, seed=self.seed, prompt_format=self.prompt_format, folder=self.data
-        )
-        return loaded.sample(min(self.n, len(loaded)), self.seed)
+        def load(n: int | None) -> ExampleSet:
+            return load_examples(
+                self.examples,
+                n=n,
+                seed=self.seed,
+                prompt_format=self.prompt_format,
+                folder=self.data,
+            )
+
+        found = load(None)
+        return found if len(found) <= self.n else load(self.n)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -115,17 +123,32 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            expected="a text file with one prompt a line",
+            found=f"{path}: {error}",
+            fix="Check the path and the encoding (UTF-8)",
+        ) from error
+
+
+def _number(value: float, form: str) -> str:
+    return "–" if math.isnan(value) else form.format(value)
+
+
 def _text(report: DirectionReport) -> str:
     layers = report.layers
     if len(layers) > _SHOWN_LAYERS:
         step = (len(layers) - 1) / (_SHOWN_LAYERS - 1)
         layers = sorted({layers[round(place * step)] for place in range(_SHOWN_LAYERS)})
-    cosines = report.summary()[layers].map("{:+.3f}".format)
+    cosines = report.summary()[layers].map(lambda value: _number(value, "{:+.3f}"))
     last = report.table[report.table.layer == layers[-1]].set_index("method")
     cosines.columns = pd.Index([f"layer {layer}" for layer in layers])
-    cosines["norm"] = last.norm.map("{:.3g}".format)
-    cosines["/ residual"] = last.relative_norm.map("{:.3g}".format)
-    cosines["coherence"] = last.coherence.map("{:+.2f}".format)
+    cosines["norm"] = last.norm.map(lambda value: _number(value, "{:.3g}"))
+    cosines["/ residual"] = last.relative_norm.map(lambda value: _number(value, "{:.3g}"))
+    cosines["coherence"] = last.coherence.map(lambda value: _number(value, "{:+.2f}"))
     method = "ColdJVP" if "ColdJVP" in report.methods else report.methods[0]
     tokens = report.top_tokens(layers[-1], method, _SHOWN_TOKENS)
     return (

@@ -6,18 +6,20 @@ A loss maps logits and a batch to one number per example. Anything callable as
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from coldlens.checks import above_zero, one_of
 from coldlens.errors import ArgumentError, ExampleError
 from coldlens.examples.batch import BOTH, Batch, Side
 from coldlens.examples.example import ExampleSet
 
 Reduction = Literal["mean", "sum"]
+Reference = Literal["none", "self"]
 Loss = Callable[[Tensor, Batch], Tensor]
 """(logits [row pos vocab], batch) → loss of each example, shape [example]."""
 
@@ -32,6 +34,10 @@ class CrossEntropy:
 
     reduction: Reduction = "mean"
     sides: ClassVar[tuple[Side, ...]] = ("positive",)
+
+    def __post_init__(self) -> None:
+        """Checks the reduction."""
+        one_of("reduction", self.reduction, get_args(Reduction))
 
     def __call__(
         self, logits: Float[Tensor, "row pos vocab"], batch: Batch
@@ -50,6 +56,10 @@ class NegativeCrossEntropy:
 
     reduction: Reduction = "mean"
     sides: ClassVar[tuple[Side, ...]] = ("negative",)
+
+    def __post_init__(self) -> None:
+        """Checks the reduction."""
+        one_of("reduction", self.reduction, get_args(Reduction))
 
     def __call__(
         self, logits: Float[Tensor, "row pos vocab"], batch: Batch
@@ -74,20 +84,15 @@ class DPO:
     """
 
     beta: float = 0.1
-    reference: Literal["none", "self"] = "none"
+    reference: Reference = "none"
     normalize: Reduction = "mean"
     sides: ClassVar[tuple[Side, ...]] = BOTH
 
     def __post_init__(self) -> None:
-        """Checks β.
-
-        Raises:
-            ArgumentError: If β is not positive.
-        """
-        if not self.beta > 0:
-            raise ArgumentError(
-                expected="beta > 0", found=f"beta = {self.beta}", fix="The paper uses 0.1"
-            )
+        """Checks the settings."""
+        above_zero("beta", self.beta)
+        one_of("reference", self.reference, get_args(Reference))
+        one_of("normalize", self.normalize, get_args(Reduction))
 
     def __call__(
         self, logits: Float[Tensor, "row pos vocab"], batch: Batch
@@ -190,9 +195,15 @@ def sides_of(loss: Any, examples: ExampleSet) -> tuple[Side, ...]:
         The sides.
 
     Raises:
-        ArgumentError: If the loss cannot be hashed.
+        ArgumentError: If it is no loss, or cannot be hashed.
         ExampleError: If the loss reads negatives and some example has none.
     """
+    if isinstance(loss, type) or not callable(loss):
+        raise ArgumentError(
+            expected="a loss such as DPO(), or a function (logits, batch) -> loss per example",
+            found=repr(loss),
+            fix="Pass an instance, not a class or a name",
+        )
     if getattr(type(loss), "__hash__", None) is None:
         raise ArgumentError(
             expected="a loss that can be hashed, so that methods can share its gradients",

@@ -14,7 +14,7 @@ from coldlens.errors import ArgumentError
 from coldlens.examples.batch import BOTH, Batch, Side, batches
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.positions import check_positions
-from coldlens.examples.tokens import encode
+from coldlens.examples.tokens import Encoded, encode
 from coldlens.losses import loss_name, reads_residual, sides_of
 from coldlens.models.forward import residuals
 from coldlens.models.guards import require_decoder, require_eval, working_dtype
@@ -29,6 +29,7 @@ def collect(
     needs: Needs,
     *,
     batch_size: int = 8,
+    encoded: list[Encoded] | None = None,
     at: Mapping[str, Tensor] | None = None,
     differentiate: Iterable[str] | None = None,
     progress: bool = False,
@@ -46,6 +47,7 @@ def collect(
         layers: 0-based blocks, ascending.
         needs: What to gather.
         batch_size: Examples a batch; it changes memory and speed, not results.
+        encoded: The examples' tokens, where they are known already.
         at: Parameter values to compute at instead of the model's own, by name.
         differentiate: Names of the parameters that g covers; by default those upstream of the
             deepest layer.
@@ -73,7 +75,7 @@ def collect(
                 found=f"{loss_name(loss)}, which is another loss at every layer",
                 fix="Use it with ColdKernel, or choose CrossEntropy or DPO",
             )
-    encoded = encode(model, examples)
+    encoded = encode(model, examples) if encoded is None else encoded
     sides = _sides(needs, examples)
     values = {name: found.tensor.detach() for name, found in parameters(model).items()}
     values |= at or {}

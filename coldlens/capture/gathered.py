@@ -64,7 +64,7 @@ class Gathered:
             found.append(torch.autograd.grad(value, stream)[0])
         self.add_gradients(loss, batch, found)
 
-    def add_loss(self, loss: Loss, batch: Batch, value: Tensor) -> None:
+    def add_loss(self, loss: Loss, batch: Batch, value: Any) -> None:
         """Adds the losses of one batch.
 
         Args:
@@ -73,8 +73,14 @@ class Gathered:
             value: ℓᵢ of its examples.
 
         Raises:
-            ArgumentError: If there is not one loss an example.
+            ArgumentError: If there is not one loss an example, or it has no gradient.
         """
+        if not isinstance(value, Tensor) or not value.requires_grad:
+            raise ArgumentError(
+                expected=f"{loss_name(loss)} to return a tensor that depends on the logits",
+                found=f"{type(value).__name__} without a gradient",
+                fix="Compute it from the logits with torch, without .item() or .detach()",
+            )
         if value.shape != (batch.size,):
             raise ArgumentError(
                 expected=f"{loss_name(loss)} to return one loss an example, shape ({batch.size},)",

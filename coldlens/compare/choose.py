@@ -41,7 +41,7 @@ DEFAULTS: tuple[Method, ...] = (
 def choose_methods(
     methods: Sequence[str | Method] | None,
     examples: ExampleSet,
-    loss: Loss | None,
+    loss: Loss,
     seed: int,
 ) -> tuple[dict[str, Method], dict[str, str]]:
     """Turns a choice of methods into labelled instances with loss and seed filled in.
@@ -64,7 +64,9 @@ def choose_methods(
     if methods is None:
         for method in DEFAULTS:
             if method.needs_pairs and not examples.paired:
-                skipped[method.label] = "needs negative completions"
+                missing = sum(not example.paired for example in examples)
+                reason = f"needs a negative completion; {missing} of {len(examples)} have none"
+                skipped[method.label] = reason
             else:
                 chosen.append(_seeded(method, seed))
     else:
@@ -81,7 +83,7 @@ def choose_methods(
                 found=f"{method.label} twice",
                 fix="Give the two different settings",
             )
-        labelled[method.label] = method if loss is None else method.with_loss(loss)
+        labelled[method.label] = method.with_loss(loss)
     return labelled, skipped
 
 

@@ -7,6 +7,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Needs
 from coldlens.directions import Method
+from coldlens.directions.epsilon import PILOT_PROMPTS
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.tokens import Encoded
 from coldlens.models.guards import working_dtype
@@ -22,8 +23,8 @@ class Cost:
         tokens: Tokens of all sequences of the examples.
         backwards: Backward passes over the examples, one a loss, for all methods together.
         prompts: Evaluation prompts.
-        prompt_passes: Forward passes over every prompt up to the deepest layer, in units of one
-            plain forward; a dual forward counts 4.
+        prompt_forwards: Forward passes of one prompt each up to the deepest layer; a dual forward
+            counts 4.
         gradient_bytes: Memory of one parameter gradient.
     """
 
@@ -31,15 +32,16 @@ class Cost:
     tokens: int
     backwards: int
     prompts: int
-    prompt_passes: int
+    prompt_forwards: int
     gradient_bytes: int
 
     def __str__(self) -> str:
         """Returns the cost in a sentence."""
         return (
             f"{self.examples} examples ({self.tokens:,} tokens) once forward and "
-            f"{self.backwards}x backward; {self.prompts} prompts about {self.prompt_passes}x "
-            f"forward; {self.gradient_bytes / 2**20:,.1f} MiB for each parameter gradient"
+            f"{self.backwards}x backward, then about {self.prompt_forwards:,} forwards of a prompt "
+            f"({self.prompts} prompts); {self.gradient_bytes / 2**20:,.1f} MiB for each parameter "
+            "gradient"
         )
 
 
@@ -68,10 +70,11 @@ def estimate(
     for method in methods.values():
         needs = needs | method.needs(examples)
     extra = sum(method.extra_passes for method in methods.values())
-    passes = sum(method.forwards for method in methods.values())
+    few = min(PILOT_PROMPTS, len(examples))
+    forwards = sum(m.forwards * prompts + m.pilot_forwards * few for m in methods.values())
     tokens = sum(len(e.prompt) * (1 + (e.negative is not None)) for e in encoded)
     tokens += sum(len(e.positive) + len(e.negative or ()) for e in encoded)
     width = working_dtype(model).itemsize
     numbers = sum(p.tensor.numel() for p in upstream(model, max(layers)).values())
     gradient = numbers * width if needs.parameter_gradients else 0
-    return Cost(len(encoded), tokens, len(needs.losses) + extra, prompts, passes, gradient)
+    return Cost(len(encoded), tokens, len(needs.losses) + extra, prompts, forwards, gradient)

@@ -18,8 +18,8 @@ def token_table(
 ) -> pd.DataFrame:
     """Lists the tokens that each direction promotes and suppresses most.
 
-    The direction v is read as W_U (norm(v) − norm(0)), with the model's own final norm and
-    unembedding, so its length does not matter.
+    The direction v, scaled to root mean square 1, is read as W_U (norm(v) − norm(0)), with the
+    model's own final norm and unembedding, so its length does not matter.
 
     Args:
         model: The model.
@@ -47,14 +47,16 @@ def read_out(model: TransformerBridge, vector: Float[Tensor, " d"]) -> Float[Ten
 
     Args:
         model: The model.
-        vector: The direction.
+        vector: The direction, of any length.
 
     Returns:
-        W_U (norm(v) − norm(0)), in float32.
+        W_U (norm(v) − norm(0)) with v scaled to root mean square 1, in float32; zero for zero.
     """
     weight = next(model.unembed.parameters())
+    size = vector.square().mean().sqrt()
+    unit = torch.where(size > 0, vector / size, 0.0)
     with torch.no_grad():
-        pair = torch.stack([vector, torch.zeros_like(vector)]).to(weight).unsqueeze(0)
+        pair = torch.stack([unit, torch.zeros_like(unit)]).to(weight).unsqueeze(0)
         normed = model.ln_final(pair)
         logits = model.unembed(normed)[0].float()
     return logits[0] - logits[1]

@@ -16,6 +16,7 @@ from torch import Tensor
 from coldlens.compare.readout import DEPTH, TOKEN_COLUMNS
 from coldlens.errors import ArgumentError, DataError
 from coldlens.files import whole_file, whole_folder
+from coldlens.models.guards import resolve_layer
 from coldlens.plotting.directions import direction_figure
 from coldlens.vectors import cosine
 
@@ -46,12 +47,15 @@ class DirectionReport:
             that were averaged (over examples for static methods, over prompts for others).
         tokens: The tokens that each direction promotes and suppresses.
         directions: Vectors [d_model] by method and layer, towards the behaviour.
+        token_ids: The ids that entered the model: `examples` as [prompt, positive, negative], and
+            the evaluation `prompts`.
         about: Where it came from: model and fingerprint, examples and hash, settings, versions.
     """
 
     table: pd.DataFrame
     tokens: pd.DataFrame
     directions: dict[str, dict[int, Tensor]]
+    token_ids: dict[str, list[Any]]
     about: dict[str, Any]
 
     @property
@@ -73,8 +77,8 @@ class DirectionReport:
         Returns:
             A square table; nan where a direction is zero.
         """
-        self._check(layer=layer)
-        vectors = torch.stack([self.directions[method][layer] for method in self.methods])
+        chosen = self._layer(layer)
+        vectors = torch.stack([self.directions[method][chosen] for method in self.methods])
         square = cosine(vectors.unsqueeze(0), vectors.unsqueeze(1))
         return pd.DataFrame(square.numpy(), index=self.methods, columns=self.methods)
 
@@ -90,14 +94,20 @@ class DirectionReport:
             Columns promoted, promoted_score, suppressed, suppressed_score.
 
         Raises:
-            ArgumentError: If k is out of range.
+            ArgumentError: If the method is unknown or k is out of range.
         """
-        self._check(layer=layer, method=method)
+        wanted = self._layer(layer)  # noqa: F841 - the query below reads it
+        if method not in self.methods:
+            raise ArgumentError(
+                expected=f"a method among {self.methods}",
+                found=repr(method),
+                fix="Use the label that the table shows",
+            )
         if not 1 <= k <= DEPTH:
             raise ArgumentError(
                 expected=f"k between 1 and {DEPTH}", found=f"k = {k}", fix="Ask for fewer tokens"
             )
-        chosen = self.tokens.query("layer == @layer and method == @method and rank <= @k")
+        chosen = self.tokens.query("layer == @wanted and method == @method and rank <= @k")
         columns = {}
         for name, side in (("promoted", "sign > 0"), ("suppressed", "sign < 0")):
             rows = chosen.query(side)
@@ -114,7 +124,7 @@ class DirectionReport:
         Returns:
             The figure, not shown.
         """
-        shown = self.layers[len(self.layers) // 2] if layer is None else layer
+        shown = self.layers[len(self.layers) // 2] if layer is None else self._layer(layer)
         title = f"{self.about['examples_name']} on {self.about['model_id']}"
         return direction_figure(self.table, self.cosines(shown), shown, title)
 
@@ -128,7 +138,8 @@ class DirectionReport:
         """Writes the report as a folder, whole or not at all.
 
         Args:
-            folder: The folder: table.csv, tokens.csv, directions.safetensors, report.json.
+            folder: The folder: table.csv, tokens.csv, directions.safetensors, token_ids.json,
+                report.json.
 
         Returns:
             The folder.
@@ -145,6 +156,7 @@ class DirectionReport:
             self.tokens.to_csv(part / "tokens.csv", index=False)
             with whole_file(part / "directions.safetensors") as file:
                 save_file(flat, file)
+            (part / "token_ids.json").write_text(json.dumps(self.token_ids))
             (part / MARKER).write_text(json.dumps(head, indent=2, ensure_ascii=False) + "\n")
         return target
 
@@ -180,6 +192,7 @@ class DirectionReport:
                     label: {layer: flat[f"{place}.{layer}"] for layer in layers}
                     for place, label in enumerate(labels)
                 },
+                token_ids=json.loads((source / "token_ids.json").read_text()),
                 about=head,
             )
         except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -196,19 +209,15 @@ class DirectionReport:
             )
         return report
 
-    def _check(self, *, layer: int, method: str | None = None) -> None:
-        if layer not in self.layers:
+    def _layer(self, layer: int) -> int:
+        found = resolve_layer(layer, self.about["blocks"])
+        if found not in self.layers:
             raise ArgumentError(
                 expected=f"a layer among {self.layers}",
                 found=f"layer {layer}",
                 fix="Compare again with layers=None for all layers",
             )
-        if method is not None and method not in self.methods:
-            raise ArgumentError(
-                expected=f"a method among {self.methods}",
-                found=repr(method),
-                fix="Use the label that the table shows",
-            )
+        return found
 
     def _repr_html_(self) -> str:
         about = self.about
@@ -217,6 +226,5 @@ class DirectionReport:
             f"({about['examples_count']} examples) on <b>{html.escape(about['model_id'])}</b>, "
             f"loss {html.escape(str(about['loss']))}. Cosine to the exact one-step displacement:"
         )
-        shown: Any = self.summary().style.format("{:+.3f}", na_rep="–")
-        shown = shown.background_gradient(cmap="RdBu", vmin=-1, vmax=1, axis=None)
-        return f"<p>{head}</p>{shown.to_html()}"
+        shown = self.summary().to_html(float_format="{:+.3f}".format, na_rep="–")
+        return f"<p>{head}</p>{shown}"

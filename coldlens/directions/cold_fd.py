@@ -1,16 +1,15 @@
 """COLD-FD: the one-step displacement by finite differences in parameter space."""
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs
+from coldlens.checks import above_zero, one_of
 from coldlens.directions.epsilon import automatic_epsilon
 from coldlens.directions.method import Method
 from coldlens.directions.parametric import parameter_needs
-from coldlens.errors import ArgumentError
 from coldlens.examples.example import ExampleSet
 from coldlens.losses import Loss, default_loss
 from coldlens.models.guards import require_raw
@@ -26,9 +25,9 @@ class ColdFD(Method):
 
     Attributes:
         loss: The loss; None for DPO on paired data, cross-entropy on positive-only data.
-        epsilon: ε, or `"auto"` for the output-relative rule: a pilot step is rescaled until the
-            median over layers and prompt tokens of ‖ΔZ‖/‖Z‖ is √u (forward) or u^⅓ (central),
-            with u the unit round-off: there rounding and truncation errors balance.
+        epsilon: ε, or `"auto"`: beginning at the step that moves the residual stream by about √u
+            (forward) or u^⅓ (central) of its norm, u the unit round-off, ε goes down a ladder
+            until neighbouring estimates agree best; see `automatic_epsilon`.
         scheme: `"forward"` (error ∝ ε) or `"central"` (error ∝ ε², one forward more).
     """
 
@@ -37,27 +36,22 @@ class ColdFD(Method):
     scheme: Scheme = "forward"
 
     def __post_init__(self) -> None:
-        """Checks ε and the scheme.
-
-        Raises:
-            ArgumentError: If ε is not `"auto"` or a positive number, or the scheme is unknown.
-        """
-        number = self.epsilon if isinstance(self.epsilon, float | int) else None
-        if self.epsilon != "auto" and (number is None or not 0 < number < math.inf):
-            raise ArgumentError(
-                expected='epsilon "auto" or a positive number',
-                found=repr(self.epsilon),
-                fix='Use "auto" unless you study epsilon itself',
-            )
-        if self.scheme not in ("forward", "central"):
-            raise ArgumentError(
-                expected='scheme "forward" or "central"', found=repr(self.scheme), fix="Choose one"
-            )
+        """Checks ε and the scheme."""
+        if self.epsilon != "auto":
+            above_zero("epsilon", self.epsilon)
+        one_of("scheme", self.scheme, get_args(Scheme))
 
     @property
     def forwards(self) -> int:
         """The unperturbed forward and one or two perturbed ones."""
         return 3 if self.scheme == "central" else 2
+
+    @property
+    def pilot_forwards(self) -> int:
+        """What the ladder of the automatic ε took on the models that it was tried on."""
+        if self.epsilon != "auto":
+            return 0
+        return 14 if self.scheme == "central" else 8
 
     def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
         """Also checks that the parameters are the model's own."""

@@ -1,13 +1,13 @@
 """COLD-Kernel: the examples' activation gradients, weighted by a kernel on representations."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs
+from coldlens.checks import one_of
 from coldlens.directions.method import Method
-from coldlens.errors import ArgumentError
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.positions import Positions
 from coldlens.losses import Loss, default_loss, sides_of
@@ -27,6 +27,9 @@ class ColdKernel(Method):
     Attributes:
         loss: The loss ℓ; None for DPO on paired data, cross-entropy on positive-only data.
         positions: Which tokens' gradients count; the paper takes the last token of the prompt.
+            A completion's own last token predicts nothing, so for one-token completions the
+            gradient at `"answer"` is zero. At the last layer each token only predicts the next:
+            where both completions begin alike, the gradient at `"last_prompt"` is zero there.
         kernel: `"identity"` (κ = 1: a static vector) or `"linear"` (κ = ⟨Z_l(x)[s], zᵢ⟩ with zᵢ
             the mean activation of example i over the positions of its positive sequence).
     """
@@ -36,17 +39,8 @@ class ColdKernel(Method):
     kernel: Kernel = "identity"
 
     def __post_init__(self) -> None:
-        """Checks the kernel.
-
-        Raises:
-            ArgumentError: If the kernel is unknown.
-        """
-        if self.kernel not in ("identity", "linear"):
-            raise ArgumentError(
-                expected='kernel "identity" or "linear"',
-                found=repr(self.kernel),
-                fix='The paper\'s κ = 1 is "identity"',
-            )
+        """Checks the kernel."""
+        one_of("kernel", self.kernel, get_args(Kernel))
 
     @property
     def forwards(self) -> int:

@@ -9,6 +9,7 @@ from coldlens.capture import Evidence, Needs
 from coldlens.directions.contrastive import ANSWERS, differences
 from coldlens.directions.method import Method
 from coldlens.examples.example import ExampleSet
+from coldlens.examples.positions import Positions
 from coldlens.steering.static import StaticSteering
 
 
@@ -21,6 +22,7 @@ class DiffMean(Method):
     """
 
     needs_pairs: ClassVar[bool] = True
+    positions: ClassVar[Positions] = "answer"
 
     def needs(self, examples: ExampleSet) -> Needs:
         """Returns the answer activations of both sides."""

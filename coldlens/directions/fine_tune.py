@@ -1,15 +1,16 @@
 """FineTune: really take gradient steps, and read what they did."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs, collect
+from coldlens.checks import above_zero
 from coldlens.directions.method import Method
 from coldlens.directions.parametric import parameter_needs
-from coldlens.errors import ArgumentError
 from coldlens.examples.example import ExampleSet
 from coldlens.losses import Loss, default_loss
 from coldlens.models.guards import require_raw
@@ -34,19 +35,12 @@ class FineTune(Method):
     steps: int = 1
     lr: float = 0.1
     loss: Loss | None = None
+    scale: ClassVar[str] = "the change after the steps, learning rate included"
 
     def __post_init__(self) -> None:
-        """Checks steps and learning rate.
-
-        Raises:
-            ArgumentError: If one is not positive.
-        """
-        if self.steps < 1 or not self.lr > 0:
-            raise ArgumentError(
-                expected="steps >= 1 and lr > 0",
-                found=f"steps = {self.steps}, lr = {self.lr}",
-                fix="One step with a small learning rate is what COLD-Steer simulates",
-            )
+        """Checks steps and learning rate."""
+        above_zero("steps", self.steps)
+        above_zero("lr", self.lr)
 
     @property
     def forwards(self) -> int:
@@ -94,6 +88,7 @@ class FineTune(Method):
                 evidence.layers,
                 Needs(parameter_gradients=frozenset({loss})),
                 batch_size=evidence.batch_size,
+                encoded=evidence.encoded,
                 at=values,
                 differentiate=values,
             )

@@ -10,6 +10,7 @@ from coldlens.directions.contrastive import ANSWERS, differences
 from coldlens.directions.method import Method
 from coldlens.directions.rep_e import principal
 from coldlens.examples.example import ExampleSet
+from coldlens.examples.positions import Positions
 from coldlens.steering.static import StaticSteering
 
 
@@ -26,6 +27,8 @@ class ICV(Method):
 
     center: bool = True
     needs_pairs: ClassVar[bool] = True
+    positions: ClassVar[Positions] = "answer"
+    scale: ClassVar[str] = "norm 1 over all fitted layers together"
 
     def needs(self, examples: ExampleSet) -> Needs:
         """Returns the answer activations of both sides."""

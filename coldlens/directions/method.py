@@ -1,7 +1,7 @@
 """`Method`: a direction's hyper-parameters, what it needs, and how it becomes a `Steering`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from coldlens.capture import Evidence, Needs, collect
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.losses import Loss, loss_name, require_paired
-from coldlens.models.guards import require_decoder, require_eval, resolve_layers
+from coldlens.models.guards import Layers, require_decoder, require_eval, resolve_layers
 from coldlens.steering.provenance import provenance
 from coldlens.steering.static import StaticSteering
 from coldlens.steering.steering import Origin, Steering
@@ -31,10 +31,16 @@ class Method(ABC):
 
     formula: ClassVar[int] = 1
     needs_pairs: ClassVar[bool] = False
+    scale: ClassVar[str] = "as the formula gives it, not normalised"
 
     @property
     def forwards(self) -> int:
         """Cost of one new prompt, in plain forwards up to the layer; 0 for a static vector."""
+        return 0
+
+    @property
+    def pilot_forwards(self) -> int:
+        """Forward passes over a batch of up to eight prompts that a fit needs."""
         return 0
 
     @property
@@ -83,7 +89,7 @@ class Method(ABC):
         self,
         model: TransformerBridge,
         examples: ExampleSet | Iterable[Example],
-        layers: int | Sequence[int] | None = None,
+        layers: Layers = None,
         *,
         batch_size: int = 8,
         progress: bool = False,
@@ -153,6 +159,8 @@ class Method(ABC):
             model,
             evidence.examples,
             method=self.label,
+            settings=repr(self),
+            scale=self.scale,
             formula=self.formula,
             loss=None if loss is None else loss_name(loss),
             positions=None if positions is None else str(positions),

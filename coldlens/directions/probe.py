@@ -9,9 +9,11 @@ from sklearn.linear_model import LogisticRegression
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs
+from coldlens.checks import above_zero
 from coldlens.directions.contrastive import ANSWERS
 from coldlens.directions.method import Method
 from coldlens.examples.example import ExampleSet
+from coldlens.examples.positions import Positions
 from coldlens.steering.static import StaticSteering
 
 
@@ -33,6 +35,13 @@ class Probe(Method):
     tol: float = 1e-8
     max_iter: int = 10_000
     needs_pairs: ClassVar[bool] = True
+    positions: ClassVar[Positions] = "answer"
+    scale: ClassVar[str] = "log-odds per unit of activation"
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        for name in ("C", "tol", "max_iter"):
+            above_zero(name, getattr(self, name))
 
     def needs(self, examples: ExampleSet) -> Needs:
         """Returns the answer activations of both sides."""

@@ -1,6 +1,7 @@
 """Random: the control that every comparison needs."""
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -20,12 +21,19 @@ class Random(Method):
     """A Gaussian random direction a layer, with the norm of a reference method's vector.
 
     Attributes:
-        reference: The method whose norms it takes; it must give static vectors.
+        reference: The method whose norms it takes; it must give static vectors. Where its vector
+            is zero, the norm is 1.
         seed: Seed of the draw.
     """
 
-    reference: Method = field(default_factory=ColdKernel)
+    reference: Method = field(default_factory=lambda: ColdKernel(positions="all"))
     seed: int = 0
+    scale: ClassVar[str] = "the norm of the reference's vector"
+
+    def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
+        """Also checks what the reference needs."""
+        super().check(model, examples)
+        self.reference.check(model, examples)
 
     def needs(self, examples: ExampleSet) -> Needs:
         """Returns what the reference needs."""
@@ -39,6 +47,7 @@ class Random(Method):
         """Returns a vector a layer; the same seed and layer give the same vector."""
         reference = self.reference.solve(model, evidence)
         norms = torch.stack([reference.vector(layer).norm() for layer in evidence.layers])
+        norms = torch.where(norms > 0, norms, 1.0)
         drawn = torch.stack([self._draw(layer, model.cfg.d_model) for layer in evidence.layers])
         return self.static(model, evidence, drawn.to(norms) * norms.unsqueeze(1))
 

@@ -12,6 +12,7 @@ from coldlens.capture import Evidence, Needs
 from coldlens.directions.contrastive import ANSWERS, differences
 from coldlens.directions.method import Method
 from coldlens.examples.example import ExampleSet
+from coldlens.examples.positions import Positions
 from coldlens.steering.static import StaticSteering
 
 
@@ -29,6 +30,8 @@ class RepE(Method):
 
     center: bool = True
     needs_pairs: ClassVar[bool] = True
+    positions: ClassVar[Positions] = "answer"
+    scale: ClassVar[str] = "norm 1 at each layer"
 
     def needs(self, examples: ExampleSet) -> Needs:
         """Returns the answer activations of both sides."""

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from coldlens.errors import ExampleError
 from coldlens.examples.tokens import Encoded, Ids
 
 Side = Literal["positive", "negative"]
@@ -48,7 +49,16 @@ class Batch:
 
         Returns:
             A slice of rows.
+
+        Raises:
+            ExampleError: If the batch has no rows of that side.
         """
+        if side not in self.sides:
+            raise ExampleError(
+                expected=f"a batch with {side} completions",
+                found=f"only {', '.join(self.sides)} ones",
+                fix="Give every example a negative completion, or use a loss that needs none",
+            )
         start = self.sides.index(side) * self.size
         return slice(start, start + self.size)
 

@@ -135,9 +135,25 @@ class ExampleSet(Sequence[Example]):
 
     @staticmethod
     def of(examples: "ExampleSet | Iterable[Example]") -> "ExampleSet":
-        """Returns an `ExampleSet` unchanged, or wraps an iterable of examples."""
+        """Returns an `ExampleSet` unchanged, or wraps an iterable of examples.
+
+        Args:
+            examples: The examples.
+
+        Returns:
+            The set.
+
+        Raises:
+            ExampleTypeError: If it is a string, as in the name of a data set.
+        """
         if isinstance(examples, ExampleSet):
             return examples
+        if isinstance(examples, str):
+            raise ExampleTypeError(
+                expected="examples",
+                found=f"the string {examples!r}",
+                fix="Load them first with coldlens.load_examples",
+            )
         return ExampleSet(tuple(examples))
 
     def __len__(self) -> int:

@@ -167,13 +167,21 @@ def _completion_ids(
         return completion, True
     tokenizer: Any = model.tokenizer
     if not isinstance(prompt, str):
-        return _plain_ids(tokenizer, completion), True
+        return _continuation_ids(tokenizer, completion), True
     text = _prompt_text(tokenizer, prompt, policy)
     alone = _plain_ids(tokenizer, text)
     joint = _plain_ids(tokenizer, text + completion)
     if joint[: len(alone)] == alone and len(joint) > len(alone):
         return joint[len(alone) :], True
-    return _plain_ids(tokenizer, completion), False
+    return _continuation_ids(tokenizer, completion), False
+
+
+def _continuation_ids(tokenizer: Any, text: str) -> Ids:
+    # Behind a line break, since SentencePiece puts a space before the first word of a text.
+    head, both = _plain_ids(tokenizer, "\n"), _plain_ids(tokenizer, "\n" + text)
+    if head and both[: len(head)] == head:
+        return both[len(head) :]
+    return _plain_ids(tokenizer, text)
 
 
 def _plain_ids(tokenizer: Any, text: str) -> Ids:

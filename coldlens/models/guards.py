@@ -1,11 +1,16 @@
 """Checks on a model, each with a message that says what was found and what to call."""
 
+import operator
 from collections.abc import Sequence
+from typing import Any, SupportsIndex
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import ArgumentError, ModelError, ModelTypeError
+
+Layers = SupportsIndex | Sequence[SupportsIndex] | None
+"""One 0-based block, several, or None for all; negative ones count from the last."""
 
 
 def require_decoder(model: TransformerBridge) -> None:
@@ -114,7 +119,7 @@ def hook_name(layer: int) -> str:
     return f"blocks.{layer}.hook_resid_post"
 
 
-def resolve_layers(model: TransformerBridge, layers: int | Sequence[int] | None) -> tuple[int, ...]:
+def resolve_layers(model: TransformerBridge, layers: Layers) -> tuple[int, ...]:
     """Turns a choice of layers into a sorted tuple of 0-based block indices.
 
     Args:
@@ -125,24 +130,43 @@ def resolve_layers(model: TransformerBridge, layers: int | Sequence[int] | None)
         The layers, ascending, each once.
 
     Raises:
-        ArgumentError: If a layer is not an integer in range, or there is none.
+        ArgumentError: If there is none.
     """
     count = len(model.blocks)
     if layers is None:
         return tuple(range(count))
-    asked = [layers] if isinstance(layers, int) else list(layers)
-    for layer in asked:
-        if not isinstance(layer, int) or isinstance(layer, bool) or not -count <= layer < count:
-            raise ArgumentError(
-                expected=f"layers between 0 and {count - 1} (0-based blocks)",
-                found=f"layer {layer!r}",
-                fix="Layer l is the output of block l, blocks.{l}.hook_resid_post",
-            )
+    try:
+        asked = [operator.index(layers)]  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        asked = list(layers)  # pyright: ignore[reportArgumentType]
     if not asked:
         raise ArgumentError(
             expected="at least one layer", found="none", fix="Pass layers=None for all layers"
         )
-    return tuple(sorted({layer % count for layer in asked}))
+    return tuple(sorted({resolve_layer(layer, count) for layer in asked}))
+
+
+def resolve_layer(layer: Any, count: int) -> int:
+    """Turns one layer into a 0-based block index.
+
+    Args:
+        layer: An integer of any type; negative ones count from the last block.
+        count: The number of blocks.
+
+    Returns:
+        The index.
+
+    Raises:
+        ArgumentError: If it is no integer in range.
+    """
+    whole = hasattr(layer, "__index__") and not isinstance(layer, bool)
+    if not whole or not -count <= layer < count:
+        raise ArgumentError(
+            expected=f"layers between 0 and {count - 1} (0-based blocks)",
+            found=f"layer {layer!r}",
+            fix="Layer l is the output of block l, blocks.{l}.hook_resid_post",
+        )
+    return operator.index(layer) % count
 
 
 def working_dtype(model: TransformerBridge) -> torch.dtype:

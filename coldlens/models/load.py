@@ -7,7 +7,7 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens import demo
-from coldlens.errors import ModelError
+from coldlens.errors import ModelError, ModelTypeError
 from coldlens.models.guards import require_decoder
 
 
@@ -29,12 +29,19 @@ def load_model(
         The model, in evaluation mode unless the caller's own bridge is not.
 
     Raises:
+        ModelTypeError: If it is none of these.
         ModelError: If there is no such model, a folder has no model or no tokenizer, or the
             architecture is not a causal decoder.
     """
     if isinstance(source, TransformerBridge):
         require_decoder(source)
         return source
+    if not isinstance(source, str | Path):
+        raise ModelTypeError(
+            expected='"demo", a folder, a Hugging Face id, or a TransformerBridge',
+            found=f"{type(source).__module__}.{type(source).__qualname__}",
+            fix="Save a Hugging Face model with save_pretrained, or boot it with TransformerBridge",
+        )
     name = str(demo.WEIGHTS) if source == "demo" else os.path.expanduser(str(source))
     if source == "demo" or isinstance(source, Path) or _looks_like_path(name):
         _check_folder(Path(name))

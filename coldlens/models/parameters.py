@@ -133,9 +133,10 @@ def _cast_buffers(
     return found
 
 
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _SAMPLED = 4096
 _PROBED = 64
-_fingerprints: WeakKeyDictionary[TransformerBridge, tuple[tuple[float, ...], str]] = (
+_fingerprints: WeakKeyDictionary[TransformerBridge, tuple[tuple[float | int, ...], str]] = (
     WeakKeyDictionary()
 )
 
@@ -143,7 +144,7 @@ _fingerprints: WeakKeyDictionary[TransformerBridge, tuple[tuple[float, ...], str
 def fingerprint(model: TransformerBridge) -> str:
     """Identifies the weights of a model.
 
-    Hashes name, shape, dtype, the float64 sum and up to 4096 evenly spaced entries of every
+    Hashes name, shape, dtype, a checksum of the bits and up to 4096 evenly spaced entries of every
     parameter, so any training step or other checkpoint gives another fingerprint. Computed again
     only after a parameter was changed in place or replaced; a change through `.data` is noticed if
     it touches some of 64 evenly spaced entries, as that of an optimiser or a merged adapter does.
@@ -155,22 +156,26 @@ def fingerprint(model: TransformerBridge) -> str:
         32 hexadecimal digits.
     """
     found = parameters(model)
-    state = tuple(number for p in found.values() for number in _state(p.tensor))
+    state = _state([parameter.tensor for parameter in found.values()])
     known = _fingerprints.get(model)
     if known is None or known[0] != state:
         digest = hashlib.sha256()
         for name, parameter in found.items():
             flat = parameter.tensor.detach().reshape(-1)
             sample = flat[:: max(1, flat.numel() // _SAMPLED)].to("cpu", torch.float64)
-            total = flat.sum(dtype=torch.float64).item()
-            digest.update(f"{name} {tuple(parameter.tensor.shape)} {flat.dtype} {total!r}".encode())
+            # Integers: their sum does not depend on the order, so not on threads or device.
+            total = flat.view(_BITS[flat.element_size()]).sum(dtype=torch.int64).item()
+            digest.update(f"{name} {tuple(parameter.tensor.shape)} {flat.dtype} {total}".encode())
             digest.update(sample.numpy().tobytes())
         known = _fingerprints[model] = (state, digest.hexdigest()[:32])
     return known[1]
 
 
-def _state(tensor: Tensor) -> tuple[int, int, float]:
-    """Returns what changes with a tensor; the probe is for `.data`, which keeps the version."""
-    flat = tensor.detach().reshape(-1)
-    probe = flat[:: max(1, flat.numel() // _PROBED)].sum(dtype=torch.float64).item()
-    return tensor.data_ptr(), tensor._version, probe
+def _state(tensors: list[nn.Parameter]) -> tuple[float | int, ...]:
+    """Returns what changes with the tensors; the probes are for `.data`, which keeps versions."""
+    flat = [tensor.detach().reshape(-1) for tensor in tensors]
+    probes = [
+        one[:: max(1, one.numel() // _PROBED)].sum(dtype=torch.float64).to("cpu") for one in flat
+    ]
+    places = [number for one in tensors for number in (one.data_ptr(), one._version)]
+    return (*places, *torch.stack(probes).tolist())

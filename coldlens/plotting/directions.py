@@ -28,11 +28,16 @@ def plot_cosine_by_layer(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
             continue
         axes.plot(rows.layer, rows.cosine_to_ColdJVP, label=method, **look)  # pyright: ignore
     axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
-    axes.set_ylim(min(-0.1, table.cosine_to_ColdJVP.min() - 0.05), 1.05)
+    axes.set_ylim(np.nanmin([-0.1, table.cosine_to_ColdJVP.min() - 0.05]), 1.05)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("layer (0-based block)")
     axes.set_ylabel("cosine to the exact one-step displacement")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    else:
+        axes.text(
+            0.5, 0.5, "ColdJVP is not among the methods", ha="center", transform=axes.transAxes
+        )
     return axes
 
 

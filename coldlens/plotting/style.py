@@ -19,7 +19,16 @@ COLORS = {
 """Colour by method family (Okabe and Ito's colour-blind safe set, and two neutral ones)."""
 
 _DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
-_MARKERS = "osD^vP"
+_MARKERS = {
+    "ColdFD": "s",
+    "FineTune": "x",
+    "ColdKernel": "o",
+    "DiffMean": "D",
+    "RepE": "^",
+    "ICV": "v",
+    "Probe": "P",
+    "Random": ".",
+}
 
 
 def styled() -> AbstractContextManager[None]:
@@ -28,10 +37,10 @@ def styled() -> AbstractContextManager[None]:
 
 
 def looks(methods: list[str]) -> dict[str, dict[str, object]]:
-    """Gives each method a colour by family, and a dash and marker by variant within it.
+    """Gives each method a colour and marker by family, and a dash by variant within it.
 
     Args:
-        methods: Labels such as `"ColdKernel(positions='answer')"`.
+        methods: Labels such as `"ColdKernel(answer)"`.
 
     Returns:
         Keyword arguments of `Axes.plot` by label.
@@ -45,7 +54,9 @@ def looks(methods: list[str]) -> dict[str, dict[str, object]]:
         chosen[method] = {
             "color": COLORS.get(family, "#666666"),
             "linestyle": _DASHES[variant % len(_DASHES)],
-            "marker": _MARKERS[variant % len(_MARKERS)],
+            "marker": _MARKERS.get(family, "o"),
+            "markerfacecolor": "none",
+            "markersize": 7 if family in {"ColdFD", "RepE", "DiffMean"} else 4,
         }
         if family == "ColdJVP":
             chosen[method] |= {"linewidth": 5, "alpha": 0.25, "marker": "", "zorder": 1}

@@ -201,6 +201,12 @@ class _Run:
         rows = torch.arange(len(tokens), device=tokens.device)
         self.changes = {}
         for layer, change in changes.items():
+            if not change.any():
+                raise SteeringError(
+                    expected=f"a displacement at layer {layer} that is not zero",
+                    found="zero: steering would do nothing",
+                    fix="For ColdKernel choose positions whose gradient is not zero",
+                )
             filled = torch.where(mask.unsqueeze(-1), change, change[rows, last].unsqueeze(1))
             self.changes[layer] = filled
 

@@ -11,7 +11,7 @@ from coldlens.steering.intervention import Displacements, Intervention
 from coldlens.steering.steering import Origin, Steering
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearKernelSteering(Steering):
     """Δ_l(x)[s] = −(1/N) Σᵢ ⟨Z_l(x)[s], zᵢ⟩ ∂ᵢ, with zᵢ the examples' activations.
 

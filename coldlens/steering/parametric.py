@@ -12,14 +12,14 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.models.forward import Edit, residuals
 from coldlens.models.guards import working_dtype
-from coldlens.models.parameters import exchanged, parameters
+from coldlens.models.parameters import exchanged, upstream
 from coldlens.steering.intervention import Displacements, Intervention
 from coldlens.steering.steering import Origin, Steering
 
 Scheme = Literal["forward", "central"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ParametricSteering(Steering):
     """The change of Z_l(x) when the parameters move along a fixed direction v.
 
@@ -41,17 +41,18 @@ class ParametricSteering(Steering):
         return cls(origin, tensors)
 
 
-def accurate_parameters(model: TransformerBridge) -> dict[str, Tensor]:
-    """Returns the model's parameters in float32 or better, without a graph.
+def accurate_parameters(model: TransformerBridge, layer: int) -> dict[str, Tensor]:
+    """Returns the parameters upstream of a layer in float32 or better, without a graph.
 
     Args:
         model: The model.
+        layer: The deepest layer that will be read.
 
     Returns:
         Values by name; the parameters' own storage where the dtype allows.
     """
     dtype = working_dtype(model)
-    return {name: found.tensor.detach().to(dtype) for name, found in parameters(model).items()}
+    return {name: found.tensor.detach().to(dtype) for name, found in upstream(model, layer).items()}
 
 
 def moved_residuals(
@@ -77,15 +78,15 @@ def moved_residuals(
     Returns:
         The residual stream by layer.
     """
-    values = accurate_parameters(model)
+    values = accurate_parameters(model, max(layers))
     if step != 0:
-        for name, change in direction.items():
-            values[name] = torch.add(values[name], change, alpha=step)
+        for name in values.keys() & direction.keys():
+            values[name] = torch.add(values[name], direction[name], alpha=step)
     with torch.no_grad(), exchanged(model, values):
         return residuals(model, tokens, attention_mask, layers, edit=edit)[0]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TangentSteering(ParametricSteering):
     """Δ_l(x) = −J_l(x) v by forward-mode differentiation: exact, without a step size."""
 
@@ -112,16 +113,16 @@ class TangentSteering(ParametricSteering):
             left = tangent.masked_fill(intervention.mask.unsqueeze(-1), 0.0)
             return forward_ad.make_dual(intervention.applied(layer, primal, -tangent), left)
 
-        values = accurate_parameters(self.model)
+        values = accurate_parameters(self.model, max(layers))
         with torch.inference_mode(False), torch.no_grad(), forward_ad.dual_level():
-            for name, tangent in self.direction.items():
-                values[name] = forward_ad.make_dual(values[name], tangent)
+            for name in values.keys() & self.direction.keys():
+                values[name] = forward_ad.make_dual(values[name], self.direction[name])
             with exchanged(self.model, values):
                 residuals(self.model, tokens, attention_mask, layers, edit=edit)
         return found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DifferenceSteering(ParametricSteering):
     """Δ_l(x) = c (Z_l(x; θ + a v) − Z_l(x; θ)), or the central form c/2 (Z(θ+av) − Z(θ−av)).
 

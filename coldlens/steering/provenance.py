@@ -19,7 +19,8 @@ class Provenance:
     """Where a steering came from.
 
     Attributes:
-        method: The method with its settings, for instance `"ColdKernel(positions='answer')"`.
+        method: The method's label in tables, for instance `"ColdKernel(answer)"`.
+        settings: The method with all its settings.
         formula: Version of the method's formula; a formula never changes under one version.
         loss: The loss with its settings, or None for a method without one.
         positions: The positions of the examples that were read, or None.
@@ -33,12 +34,14 @@ class Provenance:
         numerics: `"raw"` or `"compatibility"`.
         dtype: Dtype of the statistics.
         seed: Seed of whatever was random, or None.
+        scale: What the length of the displacement means.
         hook: Hook point, with `{layer}` for the 0-based block.
-        sign: The sign and scale convention.
+        sign: The sign convention.
         versions: Versions of the packages that matter.
     """
 
     method: str
+    settings: str
     formula: int
     loss: str | None
     positions: str | None
@@ -51,9 +54,10 @@ class Provenance:
     model_fingerprint: str
     numerics: str
     dtype: str
+    scale: str
     seed: int | None = None
     hook: str = "blocks.{layer}.hook_resid_post"
-    sign: str = "+eta * displacement moves towards the behaviour; not normalised"
+    sign: str = "+eta * displacement moves towards the behaviour"
     versions: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,7 +70,9 @@ def provenance(
     examples: ExampleSet,
     *,
     method: str,
+    settings: str,
     formula: int,
+    scale: str,
     loss: str | None = None,
     positions: str | None = None,
     seed: int | None = None,
@@ -76,8 +82,10 @@ def provenance(
     Args:
         model: The model.
         examples: The examples.
-        method: The method with its settings.
+        method: The method's label.
+        settings: The method with all its settings.
         formula: Version of its formula.
+        scale: What the length of the displacement means.
         loss: The loss, if there is one.
         positions: The positions read in the examples.
         seed: The seed, if anything was random.
@@ -87,7 +95,9 @@ def provenance(
     """
     return Provenance(
         method=method,
+        settings=settings,
         formula=formula,
+        scale=scale,
         loss=loss,
         positions=positions,
         examples_name=examples.name,

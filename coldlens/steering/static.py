@@ -12,7 +12,7 @@ from coldlens.steering.intervention import Displacements, Intervention
 from coldlens.steering.steering import Origin, Steering
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StaticSteering(Steering):
     """One vector a layer. Adds, scales and normalises: `2 * a - b`, `a.normalized()`.
 
@@ -67,7 +67,8 @@ class StaticSteering(Steering):
                 found=f"a zero vector at layer {layer}",
                 fix="Check that positive and negative examples differ",
             )
-        return self._with(self.vectors / norms, f"({self.provenance.method}).normalized()")
+        name = f"({self.provenance.method}).normalized()"
+        return self._with(self.vectors / norms, name, "norm 1 at each layer")
 
     def __add__(self, other: "StaticSteering") -> "StaticSteering":
         """Returns the sum; both must belong to the same model and layers."""
@@ -95,8 +96,10 @@ class StaticSteering(Steering):
         """Returns the opposite steering."""
         return self * -1.0
 
-    def _with(self, vectors: Tensor, method: str) -> "StaticSteering":
-        record = replace(self.provenance, method=method)
+    def _with(
+        self, vectors: Tensor, method: str, scale: str = "as the expression gives it"
+    ) -> "StaticSteering":
+        record = replace(self.provenance, method=method, settings=method, scale=scale)
         unknown = torch.full_like(self.coherence, float("nan"))
         return StaticSteering(replace(self.origin, provenance=record), vectors, unknown)
 

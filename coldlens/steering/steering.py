@@ -1,12 +1,14 @@
 """`Steering`: a fitted direction, static or computed for each input."""
 
+import math
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -46,7 +48,7 @@ class Origin:
     prompts: tuple[Ids, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Steering(ABC):
     """A fitted direction: adds `eta` times a displacement to the residual stream of a layer.
 
@@ -76,6 +78,14 @@ class Steering(ABC):
     def prompts(self) -> tuple[Ids, ...]:
         """Token ids of the prompts of the examples, over which `vector` averages."""
         return self.origin.prompts
+
+    def __repr__(self) -> str:
+        """Returns the method, the layers and the model in a line."""
+        record = self.provenance
+        return (
+            f"<{type(self).__name__} {record.method}, layers {list(self.layers)} of "
+            f"{record.model_id}, {record.examples_count} examples of {record.examples_name}>"
+        )
 
     @abstractmethod
     def field(
@@ -217,7 +227,8 @@ class Steering(ABC):
         Raises:
             ArgumentError: If the steering was not fitted for it.
         """
-        wanted = layer + len(self.model.blocks) if layer < 0 else layer
+        count = len(self.model.blocks)
+        wanted = layer + count if -count <= layer < 0 else layer
         if wanted not in self.layers:
             raise ArgumentError(
                 expected=f"a fitted layer, one of {list(self.layers)}",
@@ -249,11 +260,18 @@ class Steering(ABC):
         self,
         model: TransformerBridge,
         *,
-        layer: int | Sequence[int],
-        eta: float = 1.0,
+        layer: SupportsIndex | Sequence[SupportsIndex],
+        eta: float | int = 1.0,
         positions: Positions = "prompt",
     ) -> AbstractContextManager[None]:
         """Steers the model inside a `with` block.
+
+        The first forward pass in the block defines the prompt: all of its tokens. A forward pass
+        with a key-value cache, or over the tokens of the previous one and one more, goes on
+        generating after that prompt; anything else is a new prompt. Generated tokens get the
+        displacement of the prompt's last token. So score a prompt with its answer attached under
+        a window or `last_prompt` only if you mean the answer to be part of the prompt, and open
+        one block for each of several prompts that begin alike.
 
         Args:
             model: The model that the steering was fitted on.
@@ -268,18 +286,22 @@ class Steering(ABC):
             an error.
 
         Raises:
-            ArgumentError: If no layer is given, or one that was not fitted.
+            ArgumentError: If no layer is given, or one that was not fitted, or eta is not finite.
         """
         self.check_model(model)
-        wanted = [layer] if isinstance(layer, int) else list(layer)
+        if not math.isfinite(eta):
+            raise ArgumentError(
+                expected="a finite eta", found=f"eta = {eta}", fix="The paper uses 0.1, 1 and 2"
+            )
+        wanted = [layer] if isinstance(layer, SupportsIndex) else list(layer)
         if not wanted:
             raise ArgumentError(
                 expected="at least one layer to steer",
                 found="none",
                 fix=f"Choose among the fitted layers {list(self.layers)}",
             )
-        layers = sorted({self.layers[self.place(one)] for one in wanted})
-        return steered(model, self.field, layers, eta, positions)
+        layers = sorted({self.layers[self.place(operator.index(one))] for one in wanted})
+        return steered(model, self.field, layers, float(eta), positions)
 
     def save(self, path: str | Path) -> None:
         """Writes the steering as one safetensors file, whole or not at all.

@@ -64,6 +64,7 @@ def test_arguments_reach_the_comparison(folder, rows, tmp_path, capsys):
         (["--examples", "demo/kindness"], "found 'demo/kindness'"),
         (["--methods", "CAA"], "found 'CAA'"),
         (["--layers", "9"], "found layer 9"),
+        (["--prompts", "nowhere.txt"], "a text file with one prompt a line"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(folder, rows, tmp_path, capsys, change, text):

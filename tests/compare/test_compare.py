@@ -70,7 +70,35 @@ def test_prompt_cosine_is_one_for_the_exact_and_below_it_for_its_mean(model, rep
     )
 
 
-def test_a_zero_direction_has_no_cosine(model):
+def test_the_reference_is_found_whatever_its_settings(model):
+    loss = cl.CrossEntropy()
+    methods = [cl.ColdJVP(loss=loss), cl.ColdKernel(loss=loss)]
+    report = cl.compare_directions(model, PAIRED, methods=methods)
+    assert report.table.cosine_to_ColdJVP.notna().all()
+    assert (
+        "CrossEntropy" in report.about["methods"]["ColdKernel(loss=CrossEntropy(reduction='mean'))"]
+    )
+
+
+def test_layers_may_count_from_the_end_or_be_numpy_integers(model, report):
+    assert report.cosines(-1).equals(report.cosines(2))
+    row = report.table.layer.iloc[1]
+    short = cl.compare_directions(model, PAIRED, methods=["DiffMean"], layers=row)
+    assert torch.equal(short.directions["DiffMean"][1], report.directions["DiffMean"][1])
+
+
+def test_token_ids_are_kept(model, report):
+    steering = cl.DiffMean().fit(model, PAIRED)
+    assert [tuple(ids) for ids in report.token_ids["prompts"]] == list(steering.prompts)
+    assert report.token_ids["examples"][0][1] == (zoo.WORDS.index("A"),)
+
+
+def test_top_tokens_do_not_depend_on_length(model, report):
+    vector = report.directions["ColdKernel"][1]
+    torch.testing.assert_close(read_out(model, vector), read_out(model, 1000 * vector))
+
+
+def test_a_zero_direction_has_no_cosine_and_is_noted(model):
     letters = PAIRED[:2]
     report = cl.compare_directions(
         model, letters, methods=[cl.ColdKernel(positions="answer"), "ColdJVP"]
@@ -79,13 +107,14 @@ def test_a_zero_direction_has_no_cosine(model):
     assert row.norm == 0
     assert np.isnan(row.cosine_to_ColdJVP)
     assert np.isnan(report.cosines(0).loc["ColdKernel(answer)", "ColdJVP"])
+    assert report.about["notes"][0].startswith("ColdKernel(answer) is zero at layers [0, 1, 2]")
 
 
 def test_positive_only_data_skip_what_needs_pairs_and_say_so(model):
     examples = [cl.Example("the user asks", " no never"), cl.Example("a dog", " stay please")]
     report = cl.compare_directions(model, examples)
     assert "DiffMean" not in report.methods
-    assert report.about["skipped"]["DiffMean"] == "needs negative completions"
+    assert "2 of 2 have none" in report.about["skipped"]["DiffMean"]
     assert report.about["loss"] == "CrossEntropy(reduction='mean')"
     with pytest.raises(
         cl.ExampleError, match="a negative completion in every example for DiffMean"
@@ -158,7 +187,7 @@ def test_top_tokens_read_the_direction_through_the_unembedding(model, report):
 
 
 def test_errors_of_the_report_say_what_there_is(report):
-    with pytest.raises(cl.ArgumentError, match=r"a layer among \[0, 1, 2\]; found layer 7"):
+    with pytest.raises(cl.ArgumentError, match=r"layers between 0 and 2 .*; found layer 7"):
         report.cosines(7)
     with pytest.raises(cl.ArgumentError, match="a method among"):
         report.top_tokens(0, "CAA")

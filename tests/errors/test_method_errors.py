@@ -30,16 +30,16 @@ def test_batch_size(llama, examples, size):
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan"), float("inf")])
 def test_bad_epsilon(epsilon):
-    with pytest.raises(ArgumentError, match='epsilon "auto" or a positive number; found'):
+    with pytest.raises(ArgumentError, match="epsilon > 0, a finite number; found epsilon = "):
         ColdFD(epsilon=epsilon)
 
 
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        (dict(steps=0), "steps >= 1 and lr > 0; found steps = 0, lr = 0.1"),
-        (dict(lr=0.0), "found steps = 1, lr = 0.0"),
-        (dict(lr=-1.0), "found steps = 1, lr = -1.0"),
+        (dict(steps=0), "steps > 0, a finite number; found steps = 0"),
+        (dict(lr=0.0), "lr > 0, a finite number; found lr = 0.0"),
+        (dict(lr=-1.0), "found lr = -1.0"),
         (dict(lr=float("nan")), "lr = nan"),
     ],
 )
@@ -50,7 +50,7 @@ def test_fine_tune(settings, text):
 
 @pytest.mark.parametrize("beta", [0.0, -0.1, float("nan")])
 def test_beta(beta):
-    with pytest.raises(ArgumentError, match=f"beta > 0; found beta = {beta}. The paper uses 0.1"):
+    with pytest.raises(ArgumentError, match=f"beta > 0, a finite number; found beta = {beta}"):
         DPO(beta=beta)
 
 
@@ -58,8 +58,8 @@ def test_beta(beta):
 @pytest.mark.parametrize(
     ("method", "field", "text"),
     [
-        (ColdKernel(), "kernel", 'kernel "identity" or "linear"; found \'other\''),
-        (ColdFD(), "scheme", 'scheme "forward" or "central"; found \'other\'. Choose one'),
+        (ColdKernel(), "kernel", "kernel among 'identity', 'linear'; found kernel = 'other'"),
+        (ColdFD(), "scheme", "scheme among 'forward', 'central'; found scheme = 'other'"),
     ],
     ids=["kernel", "scheme"],
 )

@@ -151,3 +151,21 @@ def test_a_change_through_data_changes_the_fingerprint():
     tensor.data.add_(1e-3)
     assert tensor._version == version
     assert fingerprint(model) != before
+
+
+def test_fingerprint_does_not_depend_on_the_number_of_threads():
+    model = zoo.bridge("llama")
+    weight = parameters(model)["model.embed_tokens.weight"]
+    big = torch.nn.Parameter(torch.randn(1009, 1009, generator=torch.manual_seed(0)))
+    (module, attribute), *_ = weight.slots
+    module._parameters[attribute] = big
+    before, found = torch.get_num_threads(), set()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.add(fingerprint(model))
+            with torch.no_grad():
+                big.add_(0)  # a new version: computed again
+    finally:
+        torch.set_num_threads(before)
+    assert len(found) == 1

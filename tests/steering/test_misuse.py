@@ -12,6 +12,14 @@ import coldlens as cl
 EXAMPLES = [cl.Example("a user asks", " yes", " no"), cl.Example("the dog", " stay", " go")]
 
 
+def _detached_loss(logits, batch):
+    return logits.detach().sum((1, 2))
+
+
+def _negative_loss(logits, batch):
+    return cl.completion_log_probs(logits, batch, "negative")
+
+
 @pytest.fixture(scope="module")
 def model():
     return zoo.bridge("llama")
@@ -54,6 +62,53 @@ def test_a_loss_that_cannot_be_hashed_is_an_error(model):
 
     with pytest.raises(cl.ArgumentError, match=r"a loss that can be hashed.*frozen=True"):
         cl.ColdKernel(loss=Sum()).fit(model, EXAMPLES)
+
+
+def test_a_zero_displacement_is_not_a_silent_no_op(model):
+    letters = [cl.Example("a user asks", " A", " B")]
+    steering = cl.ColdKernel(positions="answer").fit(model, letters)
+    with (
+        pytest.raises(cl.SteeringError, match="zero: steering would do nothing"),
+        steering.apply(model, layer=1),
+    ):
+        model(torch.tensor([[1, 5, 6]]))
+
+
+@pytest.mark.parametrize("eta", [float("nan"), float("inf")])
+def test_eta_must_be_finite(model, steering, eta):
+    with pytest.raises(cl.ArgumentError, match="a finite eta; found eta = "):
+        steering.apply(model, layer=1, eta=eta)
+
+
+def test_repr_is_one_line(model, steering):
+    assert "DiffMean" in repr(steering)
+    assert len(repr(cl.ColdJVP().fit(model, EXAMPLES))) < 200
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (_detached_loss, "a tensor that depends on the logits; found Tensor without a gradient"),
+        (_negative_loss, "a batch with negative completions; found only positive ones"),
+    ],
+)
+def test_bad_losses(model, loss, text):
+    examples = [cl.Example("a user asks", " yes")]
+    with pytest.raises(cl.ColdlensError, match=text):
+        cl.ColdKernel(loss=loss).fit(model, examples)
+
+
+def test_random_checks_its_reference(model):
+    examples = [cl.Example("a user asks", " yes")]
+    with pytest.raises(cl.ExampleError, match="a negative completion in every example"):
+        cl.Random(reference=cl.DiffMean()).fit(model, examples)
+
+
+def test_provenance_says_what_the_length_means(model, steering):
+    assert cl.RepE().fit(model, EXAMPLES).provenance.scale == "norm 1 at each layer"
+    assert steering.normalized().provenance.scale == "norm 1 at each layer"
+    assert "lr=0.1" in cl.FineTune().fit(model, EXAMPLES).provenance.settings
+    assert steering.provenance.positions == "answer"
 
 
 @pytest.mark.parametrize(("name", "first"), [("llama", 1), ("qwen2", 5), ("neox", 5)])
