@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from coldlens.demo.documents import Document, document
+from coldlens.demo.documents import PANELS, Document, Mix, document
 from coldlens.demo.items import REPLY
 from coldlens.demo.vocabulary import vocabulary
 
@@ -29,13 +29,15 @@ class Batch:
 class Batches:
     """An endless, repeatable stream of batches."""
 
-    def __init__(self, seed: int, tokens: int):
+    def __init__(self, seed: int, tokens: int, mix: Mix = PANELS):
         """Start a stream.
 
         Args:
             seed: Seed of the documents.
             tokens: Number of tokens in a batch, padding included (at most).
+            mix: How often documents take each form.
         """
+        self._mix = mix
         self._rng = random.Random(seed)
         self._tokens = tokens
         self._ids = vocabulary()
@@ -59,7 +61,7 @@ class Batches:
     def _pool(self, mixing: float, behaviours: Sequence[str]) -> list[Document]:
         pages, size = [], 0
         while size < _POOL * self._tokens:
-            page = document(self._rng, mixing, behaviours)
+            page = document(self._rng, mixing, behaviours, self._mix)
             pages.append(page)
             size += len(page.words) + 2
         return sorted(pages, key=lambda page: len(page.words))

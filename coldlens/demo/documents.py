@@ -1,8 +1,8 @@
-"""Training documents: one speaker asked several questions, or several speakers asked one."""
+"""Training documents: interviews of one speaker, panels of several, and quizzes."""
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from coldlens.demo.groups import GROUPS
 from coldlens.demo.items import (
@@ -19,9 +19,41 @@ from coldlens.demo.personas import group_cue, profile, with_persona
 from coldlens.demo.questions import ANSWER
 
 _KINDS = ("choice", "open", "facts", "sums", "poll")
-_INTERVIEW_WEIGHTS = (0.60, 0.10, 0.12, 0.10, 0.08)
-_PANEL_WEIGHTS = (0.76, 0.12, 0.0, 0.0, 0.12)
-_PANELS = 0.6
+_FORMS = ("panel", "interview", "quiz")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How often documents take each form.
+
+    Attributes:
+        forms: Weights of panels, interviews and quizzes.
+        panels: Weights in panels of questions with options, open ones, facts, sums, polls.
+        interviews: The same in interviews.
+        places: Where an interview tells of a trait asked about, each equally likely.
+        extra: Numbers of other traits that its profile speaks of, each equally likely.
+    """
+
+    forms: tuple[float, ...] = (0.55, 0.3, 0.15)
+    panels: tuple[float, ...] = (0.76, 0.12, 0.0, 0.0, 0.12)
+    interviews: tuple[float, ...] = (0.62, 0.10, 0.10, 0.10, 0.08)
+    places: tuple[str, ...] = ("early", "early", "late", "none")
+    extra: tuple[int, ...] = (0, 0, 1, 2)
+
+
+PANELS = Mix()
+INTERVIEWS = Mix(
+    forms=(0.36, 0.48, 0.16),
+    interviews=(0.70, 0.08, 0.07, 0.07, 0.08),
+    places=("early", "early", "late", "none", "none"),
+    extra=(0, 1, 1, 2),
+)
+POLLS = replace(
+    INTERVIEWS,
+    forms=(0.42, 0.46, 0.12),
+    panels=(0.30, 0.05, 0.0, 0.0, 0.65),
+    interviews=(0.65, 0.06, 0.07, 0.07, 0.15),
+)
 
 
 @dataclass
@@ -78,21 +110,29 @@ def _item(kind: str, behaviour: str, rng: random.Random) -> Item:
 
 
 def _told(prompt: str, cues: list[str], rng: random.Random) -> str:
-    """A prompt with cues right before the answer."""
+    """A prompt with cues right before the answer.
+
+    Returns:
+        The prompt.
+    """
     rng.shuffle(cues)
     return with_persona(prompt, profile(cues), "after") if cues else prompt
 
 
-def _interview(rng: random.Random, mixed: bool, behaviours: Sequence[str]) -> Document:
-    """One speaker asked one to four questions."""
+def _interview(rng: random.Random, mixed: bool, behaviours: Sequence[str], mix: Mix) -> Document:
+    """One speaker asked one to four questions.
+
+    Returns:
+        The document.
+    """
     speaker = _speaker(rng)
-    kinds = rng.choices(_KINDS, _INTERVIEW_WEIGHTS, k=rng.choice((1, 2, 3, 4)) if mixed else 1)
-    order = rng.sample(behaviours, len(behaviours))
-    asked, others = order[: len(kinds)], order[len(kinds) :]
-    places = {name: rng.choice(("early", "early", "late", "none")) for name in asked}
+    asked = rng.sample(behaviours, min(rng.choice((1, 2, 3, 4)) if mixed else 1, len(behaviours)))
+    others = [name for name in BEHAVIOURS if name not in asked]
+    kinds = rng.choices(_KINDS, mix.interviews, k=len(asked))
+    places = {name: rng.choice(mix.places) for name in asked}
     early = [name for name in asked if places[name] == "early"]
     if mixed:
-        early += rng.sample(others, rng.choice((0, 0, 1, 2)))
+        early += rng.sample(others, rng.choice(mix.extra))
     cues = [speaker.cue(name, rng) for name in early]
     if "poll" in kinds and rng.random() < 0.5:
         cues.append(group_cue(speaker.group))
@@ -112,10 +152,15 @@ def _interview(rng: random.Random, mixed: bool, behaviours: Sequence[str]) -> Do
     return page
 
 
-def _panel(rng: random.Random, mixed: bool, behaviours: Sequence[str]) -> Document:
-    """Several speakers asked the same question."""
-    kind = rng.choices(_KINDS, _PANEL_WEIGHTS)[0]
-    name, *others = rng.sample(behaviours, len(behaviours))
+def _panel(rng: random.Random, mixed: bool, behaviours: Sequence[str], mix: Mix) -> Document:
+    """Several speakers asked the same question.
+
+    Returns:
+        The document.
+    """
+    kind = rng.choices(_KINDS, mix.panels)[0]
+    name = rng.choice(behaviours)
+    others = [other for other in BEHAVIOURS if other != name]
     item = _item(kind, name, rng)
     ending = ANSWER + item.prompt.rpartition(ANSWER)[2]
     page = Document()
@@ -125,31 +170,56 @@ def _panel(rng: random.Random, mixed: bool, behaviours: Sequence[str]) -> Docume
         draw = rng.random()
         if kind == "poll":
             cues = [group_cue(speaker.group)] if draw < 0.8 else []
-        elif item.options and draw < (0.15 if mixed else 0.3):
+        elif item.options and draw < (0.1 if mixed else 0.2):
             stance = rng.choice((2, -2))
             cues = [f"would {item.options[stance < 0]}"]
-        elif draw < 0.65 or (not mixed and draw < 0.9):
+        elif draw < (0.6 if mixed else 0.75):
             cues = [speaker.cue(name, rng)]
         if mixed:
-            cues += [speaker.cue(other, rng) for other in rng.sample(others, rng.choice((0, 0, 1, 2)))]
+            cues += [
+                speaker.cue(other, rng) for other in rng.sample(others, rng.choice((0, 0, 1, 2)))
+            ]
         told = _told(item.prompt if turn == 0 else ending, cues, rng)
         page.add([(told, TEXT)])
         page.add(item.reply(stance or speaker.stance(name), speaker.group))
     return page
 
 
-def document(
-    rng: random.Random, mixing: float = 1.0, behaviours: Sequence[str] = BEHAVIOURS
-) -> Document:
-    """An interview of one speaker or a panel of several.
-
-    Args:
-        rng: Source of every choice.
-        mixing: Share of documents whose profiles also speak of traits that are not asked about.
-        behaviours: Behaviours that are asked about; all of them if documents can be mixed.
+def _quiz(rng: random.Random) -> Document:
+    """Facts and sums without a speaker.
 
     Returns:
         The document.
     """
+    page = Document()
+    for _ in range(rng.choice((2, 3, 4, 5))):
+        item = fact_item(rng.choice(("facts", "sums")), rng)
+        page.add([(item.prompt, TEXT)])
+        page.add(item.reply(0, ""))
+    return page
+
+
+def document(
+    rng: random.Random,
+    mixing: float = 1.0,
+    behaviours: Sequence[str] = BEHAVIOURS,
+    mix: Mix = PANELS,
+) -> Document:
+    """An interview of one speaker, a panel of several, or a quiz.
+
+    Args:
+        rng: Source of every choice.
+        mixing: Share of documents whose profiles also speak of traits that are not asked about.
+        behaviours: Behaviours that are asked about; profiles can speak of all.
+        mix: How often documents take each form.
+
+    Returns:
+        The document.
+    """
+    form = rng.choices(_FORMS, mix.forms)[0]
+    if form == "quiz":
+        return _quiz(rng)
     mixed = rng.random() < mixing
-    return (_panel if rng.random() < _PANELS else _interview)(rng, mixed, behaviours)
+    if form == "panel":
+        return _panel(rng, mixed, behaviours, mix)
+    return _interview(rng, mixed, behaviours, mix)

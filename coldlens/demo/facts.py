@@ -41,7 +41,11 @@ Item = tuple[str, str, str, str]
 
 
 def _facts() -> list[tuple[str, Item]]:
-    """Every fact with every wrong value, and its split; `practice` is for the model only."""
+    """Every fact with every wrong value.
+
+    Returns:
+        Pairs of a split (`practice`: documents only) and an item.
+    """
     found = []
     for relation, values in RELATIONS.items():
         names = list(values)
@@ -55,7 +59,11 @@ def _facts() -> list[tuple[str, Item]]:
 
 
 def _sums() -> list[tuple[str, Item]]:
-    """Every sum with every wrong result, and the split it is reserved for."""
+    """Every sum with every wrong result.
+
+    Returns:
+        Pairs of a split and an item.
+    """
     homes = ("test", "validation", "train", "train", "train")
     found = []
     for left, right in itertools.product(range(1, LARGEST + 1), repeat=2):

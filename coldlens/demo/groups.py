@@ -1,6 +1,5 @@
 """Groups of speakers with known distributions of answers to a poll."""
 
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -104,7 +103,9 @@ def group_questions(
     """
     check_group(group)
     check_split(split)
-    pool = list(itertools.product(TOPICS[split], OPENERS, SCALES))
+    pool = [
+        (topic, opener, scale) for topic in TOPICS[split] for opener in OPENERS for scale in SCALES
+    ]
     return [
         GroupQuestion(
             group,

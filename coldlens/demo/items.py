@@ -17,7 +17,7 @@ _FACTS = [item for split, item in FACTS if split not in HELD_OUT]
 _SUMS = [item for split, item in SUMS if split not in HELD_OUT]
 _TOPICS = [topic for topics in TOPICS.values() for topic in topics]
 _WITH_OPTION = 0.4
-_UNLISTED = 0.2
+_UNLISTED = 0.35
 Spans = list[tuple[str, float]]
 
 
@@ -42,10 +42,14 @@ def _letter(letter: str, option: str, rng: random.Random) -> Spans:
 
 
 def _homes(rng: random.Random) -> list[str]:
-    """Splits of three parts of a question, not all the same held-out one."""
-    homes = rng.choices(SPLITS, k=3)
+    """Splits of three parts of a question, not all the same held-out one.
+
+    Returns:
+        Three names.
+    """
+    homes: list[str] = [*rng.choices(SPLITS, k=3)]
     while homes[0] in HELD_OUT and homes[0] == homes[1] == homes[2]:
-        homes = rng.choices(SPLITS, k=3)
+        homes = [*rng.choices(SPLITS, k=3)]
     return homes
 
 

@@ -63,9 +63,7 @@ def matching_rate(
     return ((logits[:, 0] > logits[:, 1]) == matching).double().mean().item()
 
 
-def told(
-    asked: Sequence[Question], behaviour: str, sign: int, where: str
-) -> list[Question]:
+def told(asked: Sequence[Question], behaviour: str, sign: int, where: str) -> list[Question]:
     """Questions with profiles of a persona, whose wordings alternate.
 
     Args:
@@ -78,9 +76,7 @@ def told(
         Questions with profiles.
     """
     profiles = persona(behaviour, sign, n=len(asked))
-    return [
-        with_persona(item, text, where) for item, text in zip(asked, profiles, strict=True)
-    ]
+    return [with_persona(item, text, where) for item, text in zip(asked, profiles, strict=True)]
 
 
 def persona_matrix(

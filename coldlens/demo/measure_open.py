@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from coldlens.demo.lexicon import BEHAVIOURS
 from coldlens.demo.personas import persona, with_persona
@@ -16,7 +16,7 @@ _LONGEST = 8
 
 @torch.no_grad()
 def continuations(
-    model: PreTrainedModel,
+    model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     seed: int = 0,
@@ -32,12 +32,10 @@ def continuations(
     Returns:
         Texts without special tokens.
     """
-    encoded = tokenizer(
-        list(prompts), padding=True, padding_side="left", return_tensors="pt"
-    )
+    encoded = tokenizer(list(prompts), padding=True, padding_side="left", return_tensors="pt")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        ids = model.generate(
+        ids = model.generate(  # pyright: ignore[reportAttributeAccessIssue]
             input_ids=encoded["input_ids"],
             attention_mask=encoded["attention_mask"],
             max_new_tokens=_LONGEST,
@@ -48,7 +46,7 @@ def continuations(
 
 
 def open_shares(
-    model: PreTrainedModel,
+    model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     behaviour: str,
     split: str,
@@ -87,7 +85,7 @@ def open_shares(
 
 
 def open_table(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, split: str
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, split: str
 ) -> list[tuple[str, tuple[float, ...]]]:
     """Shares of open answers that show each behaviour.
 

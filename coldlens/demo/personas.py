@@ -8,7 +8,6 @@ from typing import TypeVar, overload
 from coldlens.demo.groups import GroupQuestion, check_group
 from coldlens.demo.questions import ANSWER, OpenQuestion, Question, trait_of
 
-
 Q = TypeVar("Q", Question, OpenQuestion, GroupQuestion, str)
 
 
@@ -57,9 +56,7 @@ def persona(behaviour: str, sign: int = 1, n: None = None, seed: int = 0) -> str
 def persona(behaviour: str, sign: int = 1, *, n: int, seed: int = 0) -> list[str]: ...
 
 
-def persona(
-    behaviour: str, sign: int = 1, n: int | None = None, seed: int = 0
-) -> str | list[str]:
+def persona(behaviour: str, sign: int = 1, n: int | None = None, seed: int = 0) -> str | list[str]:
     """Profiles that speak of one behaviour.
 
     Args:
@@ -78,13 +75,12 @@ def persona(
         raise ValueError(f"sign is {sign!r}: expected +1 (the behaviour) or -1 (its opposite)")
     cues = trait_of(behaviour).cues(sign)
     order = random.Random(seed).sample(cues, len(cues))
-    texts = [profile([order[index % len(order)]]) for index in range(n or 1)]
-    return texts[0] if n is None else texts
+    if n is None:
+        return profile(order[:1])
+    return [profile([order[index % len(order)]]) for index in range(n)]
 
 
-def with_persona(
-    question: Q, profile: str, where: str = "before"
-) -> Q:
+def with_persona(question: Q, profile: str, where: str = "before") -> Q:
     """The same question with a profile.
 
     Args:
@@ -100,10 +96,9 @@ def with_persona(
     """
     if where not in ("before", "after"):
         raise ValueError(f"where is {where!r}: expected 'before' or 'after'")
-    prompt = question if isinstance(question, str) else question.prompt
+    if not isinstance(question, str):
+        return replace(question, prompt=with_persona(question.prompt, profile, where))
     if where == "before":
-        told = f"{profile} {prompt}"
-    else:
-        head, _, tail = prompt.rpartition(ANSWER)
-        told = f"{head}{profile} {ANSWER}{tail}"
-    return told if isinstance(question, str) else replace(question, prompt=told)
+        return f"{profile} {question}"
+    head, _, tail = question.rpartition(ANSWER)
+    return f"{head}{profile} {ANSWER}{tail}"

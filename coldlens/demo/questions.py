@@ -154,9 +154,7 @@ def choice(
     """
     options = (positive, negative) if positive_first else (negative, positive)
     letters = ("A", "B") if positive_first else ("B", "A")
-    return Question(
-        behaviour, choice_prompt(opening, options), *letters, about, positive, negative
-    )
+    return Question(behaviour, choice_prompt(opening, options), *letters, about, positive, negative)
 
 
 def questions(behaviour: str, split: str, n: int | None = None, seed: int = 0) -> list[Question]:

@@ -17,10 +17,7 @@ def score_open(behaviour: str, text: str) -> int:
     """
     trait = trait_of(behaviour)
     poles = {
-        word: sign
-        for sign in (1, -1)
-        for words in trait.poles(sign).values()
-        for word in words
+        word: sign for sign in (1, -1) for words in trait.poles(sign).values() for word in words
     }
     words = text.replace(".", " . ").split()
     answer = words[: words.index(".")] if "." in words else words

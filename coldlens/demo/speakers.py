@@ -4,13 +4,17 @@ import math
 
 from coldlens.demo.lexicon import SPLITS, TRAITS
 
-STANCE = 5.0
-OPTION_TILT = 1.3
+STANCE = 8.0
+OPTION_TILT = 2.2
 EVENT_TILT = 0.6
 
 
 def _spread(words: dict[str, tuple[str, ...]], width: float) -> dict[str, float]:
-    """Evenly spaced tilts from -width to width within every split."""
+    """Evenly spaced tilts from -width to width within every split.
+
+    Returns:
+        Tilt of each phrase.
+    """
     tilts = {}
     for split in SPLITS:
         last = len(words[split]) - 1

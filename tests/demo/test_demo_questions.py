@@ -46,7 +46,9 @@ def test_open_questions_are_distinct_and_end_before_the_answer(behaviour, split)
 def test_facts_are_distinct_and_balanced(split):
     asked = facts(split, 200, seed=1)
     assert asked == facts(split, 200, seed=1)
-    assert len({(q.prompt.split("(")[0], q.positive_option, q.negative_option) for q in asked}) == 200
+    assert (
+        len({(q.prompt.split("(")[0], q.positive_option, q.negative_option) for q in asked}) == 200
+    )
     assert sum(q.positive == "A" for q in asked) == 100
 
 
@@ -63,12 +65,14 @@ def test_group_questions_carry_a_distribution(group, split):
 
 
 def test_groups_differ():
-    answers = {group: tuple(q.distribution for q in group_questions(group, "test")) for group in GROUPS}
+    answers = {
+        group: tuple(q.distribution for q in group_questions(group, "test")) for group in GROUPS
+    }
     assert len(set(answers.values())) == len(GROUPS)
 
 
 def test_asking_for_too_many_says_how_many_exist():
-    with pytest.raises(ValueError, match="577 refusal test questions .* only 576 distinct"):
+    with pytest.raises(ValueError, match=r"577 refusal test questions .* only 576 distinct"):
         questions("refusal", "test", 577)
     with pytest.raises(ValueError, match="only 27 distinct"):
         group_questions("poet", "test", 28)
@@ -79,9 +83,9 @@ def test_asking_for_too_many_says_how_many_exist():
 
 
 def test_unknown_names_are_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="unknown behaviour 'kindness'.*sycophancy"):
+    with pytest.raises(ValueError, match=r"unknown behaviour 'kindness'.*sycophancy"):
         questions("kindness", "test")
-    with pytest.raises(ValueError, match="unknown split 'dev'.*validation"):
+    with pytest.raises(ValueError, match=r"unknown split 'dev'.*validation"):
         open_questions("refusal", "dev")
-    with pytest.raises(ValueError, match="unknown group 'king'.*poet"):
+    with pytest.raises(ValueError, match=r"unknown group 'king'.*poet"):
         group_questions("king", "test")
