@@ -80,7 +80,7 @@ IDENTITIES = (
                 + 0.2 * vectors(method(NegativeCrossEntropy()), s)
             ),
             lambda s, method=method: 0.2 * vectors(method(NegativeCrossEntropy()), s),
-            apart=0.1,
+            apart=0.02,
         )
         for kind, method in (("ColdKernel", ColdKernel), ("ColdJVP", ColdJVP))
     ),

@@ -1,5 +1,7 @@
 """Single and half precision, and the float32 islands of float64 models."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import zoo
@@ -10,11 +12,13 @@ from exact.tolerances import (
     CENTRAL_GEMMA,
     FORWARD,
     ISLANDS,
+    NEAR_BEST,
     SINGLE,
     TRAINED_CENTRAL,
     TRAINED_FORWARD,
 )
 
+from coldlens.datasets import load_examples
 from coldlens.directions import ColdFD, ColdJVP, ColdKernel, DiffMean
 from coldlens.examples.batch import pad
 from coldlens.examples.tokens import encode
@@ -73,6 +77,25 @@ def test_automatic_epsilon(architecture, islands, scheme, loss):
         what = f"ColdFD {scheme} with {loss} at layer {layer}"
         assert_close(difference.vector(layer), exact.vector(layer), bound, f"{what}, last token")
         assert_close(found[layer], expected[layer], bound, f"{what}, all tokens")
+
+
+@pytest.mark.parametrize("behaviour", ["refusal", "coordinate-other-ais", "myopic-reward"])
+@pytest.mark.parametrize("scheme", ["forward", "central"])
+def test_automatic_epsilon_is_near_the_best_step(islands, scheme, behaviour):
+    model = model_of("demo", torch.float32)
+    examples = load_examples(f"demo/{behaviour}", n=20)
+    exact = ColdJVP(DPO).fit(model, examples)
+    expected = exact.displacement(*pad(exact.prompts))
+    start = ColdFD(DPO, scheme=scheme).fit(model, examples)
+
+    def worst(power):
+        step = start.step * 2.0**power
+        steering = replace(start, step=step, scale=-1 / step)
+        found = steering.displacement(*pad(exact.prompts))
+        gaps = [(found[layer] - true).norm() / true.norm() for layer, true in expected.items()]
+        return max(gap.item() for gap in gaps)
+
+    assert worst(0) <= NEAR_BEST * min(worst(power) for power in range(-3, 4))
 
 
 @pytest.mark.parametrize("name", zoo.CONFIGS)
