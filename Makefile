@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test test-slow lint format train-demo clean
 
 demo: $(READY)
-	$(BIN)/coldlens compare --model demo --examples demo/survival-instinct --out out/demo
+	$(BIN)/coldlens compare --model demo --examples demo/refusal --out out/demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -q -m "not slow"
