@@ -12,7 +12,7 @@ import pandas as pd
 import tyro
 
 from coldlens.compare.compare import compare_directions
-from coldlens.compare.report import MARKER, DirectionReport
+from coldlens.compare.report import KIND, DirectionReport
 from coldlens.datasets import load_examples
 from coldlens.errors import ColdlensError, DataError
 from coldlens.examples.example import ExampleSet
@@ -64,7 +64,7 @@ class Compare:
     def run(self) -> None:
         """Runs the comparison, writes the report and prints the table."""
         started = time.perf_counter()
-        check_replaceable(self.out, MARKER)
+        check_replaceable(self.out, KIND)
         examples = self._examples()
         prompts = None if self.prompts is None else _lines(self.prompts)
         model = load_model(self.model)
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The arguments; by default those of the process.
 
     Returns:
-        The exit status: 0, or 2 after an error of the input.
+        The exit status: 0, 2 after an error of the input, or 130 after an interruption.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("coldlens").setLevel(logging.INFO)
@@ -120,6 +120,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ColdlensError as error:
         sys.stderr.write(f"coldlens: {type(error).__name__}: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("coldlens: interrupted; an earlier result is as it was\n")
+        return 130
     return 0
 
 
@@ -151,8 +154,11 @@ def _text(report: DirectionReport) -> str:
     cosines["coherence"] = last.coherence.map(lambda value: _number(value, "{:+.2f}"))
     method = "ColdJVP" if "ColdJVP" in report.methods else report.methods[0]
     tokens = report.top_tokens(layers[-1], method, _SHOWN_TOKENS)
+    missing = (
+        "" if report.summary().notna().any(axis=None) else " (ColdJVP is not among the methods)"
+    )
     return (
-        "\nCosine to the exact one-step displacement (ColdJVP), by layer; "
+        f"\nCosine to the exact one-step displacement (ColdJVP){missing}, by layer; "
         f"norm, norm relative to the residual stream and coherence at layer {layers[-1]}:\n\n"
         f"{cosines.rename_axis(None).to_string()}\n\n"
         f"{method} at layer {layers[-1]} promotes {' '.join(map(repr, tokens.promoted))}, "

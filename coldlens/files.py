@@ -1,9 +1,12 @@
 """Files and folders that are written whole or not at all."""
 
+import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from coldlens.errors import DataError
@@ -18,7 +21,15 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Yields:
         The path to write to, beside the target.
+
+    Raises:
+        DataError: If the path is a folder.
     """
+    path = path.resolve()
+    if path.is_dir():
+        raise DataError(
+            expected="the path of a file", found=f"the folder {path}", fix="Add a file name"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path, "part")
     temporary.touch()
@@ -32,22 +43,20 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(folder: Path, marker: str) -> Iterator[Path]:
+def whole_folder(folder: Path, kind: "FolderKind") -> Iterator[Path]:
     """Gives an empty folder to write into, and puts it in place when the block has ended well.
 
-    An earlier result in the same place is replaced; a folder of anything else is not touched.
+    An earlier result of the same kind is replaced; a folder with anything else in it is refused.
 
     Args:
         folder: Where the result goes.
-        marker: Name of a file that every result of this kind has.
+        kind: What the result looks like.
 
     Yields:
         The folder to write into, beside the target.
-
-    Raises:
-        DataError: If the target exists and is not an earlier result.
     """
-    check_replaceable(folder, marker)
+    folder = folder.resolve()
+    check_replaceable(folder, kind)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(folder, "part")
     old = _beside(folder, "old")
@@ -57,27 +66,63 @@ def whole_folder(folder: Path, marker: str) -> Iterator[Path]:
         if folder.exists():
             folder.rename(old)
         temporary.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def check_replaceable(folder: Path, marker: str) -> None:
+@dataclass(frozen=True)
+class FolderKind:
+    """What a result folder looks like.
+
+    Attributes:
+        marker: Name of its JSON file with a field `format`.
+        format: The value of that field.
+        names: Every file that it may hold.
+    """
+
+    marker: str
+    format: str
+    names: frozenset[str]
+
+    def fits(self, folder: Path) -> bool:
+        """Returns whether a folder holds an earlier result of this kind and nothing else."""
+        try:
+            head = json.loads((folder / self.marker).read_text())
+            known = head["format"] == self.format
+        except (OSError, ValueError, TypeError, KeyError):
+            return False
+        return known and {path.name for path in folder.iterdir()} <= self.names
+
+
+def check_replaceable(folder: Path, kind: FolderKind) -> None:
     """Checks that a result may be written to a folder, before the work starts.
 
     Args:
         folder: Where the result will go.
-        marker: Name of a file that every result of this kind has.
+        kind: What the result looks like.
 
     Raises:
-        DataError: If the target exists and is neither empty nor an earlier result.
+        DataError: If the target exists and is neither empty nor an earlier result and nothing
+            else, or its place cannot be written.
     """
-    if folder.is_dir() and (not any(folder.iterdir()) or (folder / marker).is_file()):
-        return
-    if folder.exists():
+    target = folder.resolve()
+    free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    if not free and not (target.is_dir() and kind.fits(target)):
         raise DataError(
-            expected="a new or empty folder, or an earlier result",
+            expected="a new or empty folder, or an earlier result and nothing else",
             found=f"{folder}, which holds something else",
+            fix="Choose another folder",
+        )
+    place = next(path for path in target.parents if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise DataError(
+            expected="a place that can be written",
+            found=f"{place}, which cannot",
             fix="Choose another folder",
         )
 

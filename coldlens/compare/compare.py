@@ -75,7 +75,7 @@ def compare_directions(
     evaluated = (
         [example.prompt for example in encoded]
         if prompts is None
-        else encode_prompts(model, list(prompts), chosen.policy)
+        else encode_prompts(model, prompts, chosen.policy)
     )
     cost = estimate(model, chosen, encoded, depths, labelled, len(evaluated))
     logger.info("%s", cost)

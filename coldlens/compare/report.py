@@ -15,13 +15,27 @@ from torch import Tensor
 
 from coldlens.compare.readout import DEPTH, TOKEN_COLUMNS
 from coldlens.errors import ArgumentError, DataError
-from coldlens.files import whole_file, whole_folder
+from coldlens.files import FolderKind, whole_file, whole_folder
 from coldlens.models.guards import resolve_layer
 from coldlens.plotting.directions import direction_figure
 from coldlens.vectors import cosine
 
 FORMAT = "coldlens-directions-1"
 MARKER = "report.json"
+KIND = FolderKind(
+    MARKER,
+    FORMAT,
+    frozenset(
+        {
+            MARKER,
+            "table.csv",
+            "tokens.csv",
+            "token_ids.json",
+            "directions.safetensors",
+            "directions.png",
+        }
+    ),
+)
 TABLE_COLUMNS = (
     "layer",
     "method",
@@ -34,7 +48,7 @@ TABLE_COLUMNS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DirectionReport:
     """The directions of one behaviour, compared.
 
@@ -57,6 +71,14 @@ class DirectionReport:
     directions: dict[str, dict[int, Tensor]]
     token_ids: dict[str, list[Any]]
     about: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Returns examples, model, methods and layers in a line."""
+        about = self.about
+        return (
+            f"<DirectionReport {about['examples_name']} on {about['model_id']}: "
+            f"{len(self.methods)} methods, layers {self.layers}>"
+        )
 
     @property
     def methods(self) -> list[str]:
@@ -151,7 +173,7 @@ class DirectionReport:
             for layer, vector in vectors.items()
         }
         head = {**self.about, "format": FORMAT, "labels": self.methods, "layers": self.layers}
-        with whole_folder(target, MARKER) as part:
+        with whole_folder(target, KIND) as part:
             self.table.to_csv(part / "table.csv", index=False)
             self.tokens.to_csv(part / "tokens.csv", index=False)
             with whole_file(part / "directions.safetensors") as file:

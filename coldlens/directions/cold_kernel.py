@@ -9,7 +9,7 @@ from coldlens.capture import Evidence, Needs
 from coldlens.checks import one_of
 from coldlens.directions.method import Method
 from coldlens.examples.example import ExampleSet
-from coldlens.examples.positions import Positions
+from coldlens.examples.positions import Positions, check_positions
 from coldlens.losses import Loss, default_loss, sides_of
 from coldlens.steering.kernel import LinearKernelSteering
 from coldlens.steering.steering import Steering
@@ -39,7 +39,8 @@ class ColdKernel(Method):
     kernel: Kernel = "identity"
 
     def __post_init__(self) -> None:
-        """Checks the kernel."""
+        """Checks the kernel and the positions."""
+        check_positions(self.positions)
         one_of("kernel", self.kernel, get_args(Kernel))
 
     @property

@@ -1,5 +1,6 @@
 """Selections of positions: from a name or a window to a boolean mask that can be printed."""
 
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 import torch
@@ -9,7 +10,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import ExampleError
 from coldlens.examples.batch import batch_of
-from coldlens.examples.example import ExampleSet
+from coldlens.examples.example import Example, ExampleSet
 from coldlens.examples.tokens import encode
 
 PositionName = Literal[
@@ -96,7 +97,10 @@ def select(
 
 
 def show_positions(
-    model: TransformerBridge, examples: ExampleSet, positions: Positions, n: int = 3
+    model: TransformerBridge,
+    examples: ExampleSet | Iterable[Example],
+    positions: Positions,
+    n: int = 3,
 ) -> str:
     """Prints a selection against the tokens: selected ones stand in «».
 
@@ -110,7 +114,7 @@ def show_positions(
         A line an example and side.
     """
     lines = []
-    encoded = encode(model, examples[:n])
+    encoded = encode(model, ExampleSet.of(examples)[:n])
     for index, example in enumerate(encoded):
         for side in ("positive", "negative"):
             if side == "negative" and example.negative is None:

@@ -96,9 +96,11 @@ def encode_prompts(
     Raises:
         ExampleError: If there is no prompt, or one is empty or longer than the context.
     """
-    if not prompts:
+    if not prompts or isinstance(prompts, str):
         raise ExampleError(
-            expected="at least one prompt", found="none", fix="Pass a list of strings or token ids"
+            expected="a list of at least one prompt",
+            found=repr(prompts),
+            fix="Pass a list of strings or token ids",
         )
     ids = [_prompt_ids(model, prompt, policy) for prompt in prompts]
     for index, prompt in enumerate(ids):

@@ -178,7 +178,7 @@ class Steering(ABC):
         """
         self.check_model(self.model)
         chosen = self.prompts if prompts is None else prompts
-        ids = encode_prompts(self.model, list(chosen), self.origin.policy)
+        ids = encode_prompts(self.model, chosen, self.origin.policy)
         order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
         out: Tensor | None = None
         for start in range(0, len(order), _ROWS_AT_ONCE):
@@ -282,8 +282,8 @@ class Steering(ABC):
 
         Returns:
             The context manager. Contexts nest: their displacements, each computed on the
-            unsteered model, add up. On leaving, a hook that did not fire in each forward pass is
-            an error.
+            unsteered model, add up; a `fit` inside reads the unsteered model too. On leaving, a
+            hook that did not fire in each forward pass is an error.
 
         Raises:
             ArgumentError: If no layer is given, or one that was not fitted, or eta is not finite.

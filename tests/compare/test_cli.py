@@ -96,3 +96,15 @@ def test_version_is_the_packages():
     from importlib.metadata import version
 
     assert cl.__version__ == version("coldlens")
+
+
+def test_an_interruption_is_one_line_and_status_130(folder, rows, tmp_path, capsys, monkeypatch):
+    def interrupted(*_args, **_settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("coldlens.cli.compare_directions", interrupted)
+    out = tmp_path / "out"
+    words = ["compare", "--model", str(folder), "--examples", str(rows), "--out", str(out)]
+    assert main(words) == 130
+    assert "coldlens: interrupted" in capsys.readouterr().err
+    assert not out.exists()

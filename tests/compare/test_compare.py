@@ -1,5 +1,7 @@
 """compare_directions against each method alone, and the report as users handle it."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ import zoo
 import coldlens as cl
 from coldlens.compare.choose import DEFAULTS
 from coldlens.compare.readout import read_out
+from coldlens.examples.tokens import encode_prompts
 
 PAIRED = [
     cl.Example("question : cat ? answer : (", "A", "B"),
@@ -152,6 +155,55 @@ def test_saving_never_overwrites_a_strangers_folder(report, tmp_path):
     with pytest.raises(cl.DataError, match="holds something else"):
         report.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_notes_beside_a_report_are_not_deleted(report, tmp_path):
+    folder = report.save(tmp_path / "report")
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(cl.DataError, match="holds something else"):
+        report.save(folder)
+    assert (folder / "notes.txt").read_text() == "mine"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "report.json").write_text('{"mine": 1}')
+    with pytest.raises(cl.DataError, match="holds something else"):
+        report.save(tmp_path / "other")
+
+
+def test_a_link_is_followed_and_a_file_is_no_folder(report, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    report.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "report.json").is_file()
+    (tmp_path / "file").touch()
+    with pytest.raises(cl.DataError, match="a place that can be written"):
+        report.save(tmp_path / "file" / "sub")
+
+
+def test_an_interrupted_swap_brings_the_old_report_back(report, tmp_path, monkeypatch):
+    folder = report.save(tmp_path / "report")
+    rename, calls = Path.rename, []
+
+    def broken(self, target):
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(KeyboardInterrupt):
+        report.save(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+    cl.DirectionReport.load(folder)
+
+
+def test_a_string_is_not_a_list_of_prompts():
+    with pytest.raises(cl.ExampleError, match="a list of at least one prompt; found 'what if'"):
+        encode_prompts(zoo.bridge("llama"), "what if", cl.TokenPolicy())
+
+
+def test_repr_is_one_line(report):
+    assert len(repr(report)) < 200
 
 
 def test_a_failed_save_leaves_the_old_report(report, tmp_path, monkeypatch):

@@ -121,3 +121,8 @@ def test_show_positions(model, positions, lines):
 
 def test_show_positions_of_fewer_examples(model):
     assert len(show_positions(model, EXAMPLES, "all", n=1).splitlines()) == 2
+
+
+def test_show_positions_takes_a_list():
+    shown = show_positions(zoo.bridge("llama"), [Example("a user asks", " yes", " no")], "answer")
+    assert "«yes»" in shown
