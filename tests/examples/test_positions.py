@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import zoo
 
 from coldlens.examples.batch import batch_of, batches, pad
 from coldlens.examples.example import Example, ExampleSet
