@@ -91,7 +91,7 @@ def test_examples_that_cannot_be_read(llama, example, text):
     ("inputs", "text"),
     [
         (["red", "blue " * 64], "found 65 tokens in prompt 1"),
-        ([], "at least one prompt; found \[\]"),
+        ([], r"at least one prompt; found \[\]"),
         (torch.zeros(1, 65, dtype=torch.long), "found 65 tokens in row 0"),
         (torch.tensor([[1, 49]]), "found 1 to 49 in row 0"),
         (torch.zeros(0, 3, dtype=torch.long), r"found a tensor of shape \(0, 3\)"),
