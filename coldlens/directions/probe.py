@@ -32,8 +32,8 @@ class Probe(Method):
     """
 
     C: float = 1.0
-    tol: float = 1e-8
-    max_iter: int = 10_000
+    tol: float = 1e-12
+    max_iter: int = 1000
     needs_pairs: ClassVar[bool] = True
     positions: ClassVar[Positions] = "answer"
     scale: ClassVar[str] = "log-odds per unit of activation"
@@ -59,7 +59,12 @@ class Probe(Method):
             labels = np.repeat([1, 0], len(positive))
             centred = features - features.mean(0)
             scale = float(np.sqrt(np.mean(centred**2))) or 1.0
-            probe = LogisticRegression(C=self.C, tol=self.tol, max_iter=self.max_iter)
-            probe.fit(centred / scale, labels)
-            vectors.append(torch.as_tensor(probe.coef_[0] / scale).to(positive))
+            # The weights lie in the span of the samples, where there are few coordinates and
+            # Newton's method is cheap and exact.
+            samples, sizes, axes = np.linalg.svd(centred / scale, full_matrices=False)
+            probe = LogisticRegression(
+                C=self.C, solver="newton-cholesky", tol=self.tol, max_iter=self.max_iter
+            )
+            probe.fit(samples * sizes, labels)
+            vectors.append(torch.as_tensor(probe.coef_[0] @ axes / scale).to(positive))
         return self.static(model, evidence, torch.stack(vectors))

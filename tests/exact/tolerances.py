@@ -26,6 +26,5 @@ to 6e-3 (forward) and 4e-4 to 9e-4 (central) at every layer and all tokens toget
 NEAR_BEST = 2.0
 """How far the automatic step may be from the best step of a grid of powers of two."""
 
-PROBE = 1e-4
-"""scikit-learn's solver stops at a gradient of 1e-8 a sample, or where the loss, some 0.1, does not
-fall by more than 64 roundings of 1e-16 any more: at distance of about the root of that."""
+PROBE = 1e-10
+"""scikit-learn's Newton solver, in the span of the samples, to a gradient of 1e-12 a sample."""
