@@ -7,7 +7,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs
 from coldlens.checks import above_zero, one_of
-from coldlens.directions.epsilon import automatic_epsilon
+from coldlens.directions.epsilon import Step, automatic_step
 from coldlens.directions.method import Method
 from coldlens.directions.parametric import parameter_needs
 from coldlens.examples.example import ExampleSet
@@ -21,13 +21,14 @@ class ColdFD(Method):
     """Δ_l(x) = −(Z_l(x; θ + εg) − Z_l(x; θ))/ε, g = ∇_θ L over the examples.
 
     Source: Sharma and Trivedi 2026, "COLD-Steer", COLD-FD-Steer. Both forwards run in float32
-    or better whatever the model's dtype: half precision would return rounding noise, or zero.
+    or better whatever the model's dtype: half precision would return rounding noise, or zero. The
+    automatic step goes on to float64 where float32 does not resolve the difference either.
 
     Attributes:
         loss: The loss; None for DPO on paired data, cross-entropy on positive-only data.
         epsilon: ε, or `"auto"`: beginning at the step that moves the residual stream by about √u
             (forward) or u^⅓ (central) of its norm, u the unit round-off, ε goes down a ladder
-            until neighbouring estimates agree best; see `automatic_epsilon`.
+            until neighbouring estimates agree best; see `automatic_step`.
         scheme: `"forward"` (error ∝ ε) or `"central"` (error ∝ ε², one forward more).
     """
 
@@ -48,7 +49,7 @@ class ColdFD(Method):
 
     @property
     def pilot_forwards(self) -> int:
-        """What the ladder of the automatic ε took on the models that it was tried on."""
+        """What the ladder of the automatic ε took; it runs again where it goes on to float64."""
         if self.epsilon != "auto":
             return 0
         return 14 if self.scheme == "central" else 8
@@ -70,9 +71,14 @@ class ColdFD(Method):
 
         if self.epsilon == "auto":
             prompts = [example.prompt for example in evidence.encoded]
-            epsilon = automatic_epsilon(model, evidence.layers, gradient, prompts, self.scheme)
+            step = automatic_step(model, evidence.layers, gradient, prompts, self.scheme)
         else:
-            epsilon = float(self.epsilon)
+            step = Step(float(self.epsilon))
         return DifferenceSteering(
-            origin, gradient, step=epsilon, scale=-1 / epsilon, scheme=self.scheme
+            origin,
+            gradient,
+            step=step.epsilon,
+            scale=-1 / step.epsilon,
+            scheme=self.scheme,
+            double=step.double,
         )

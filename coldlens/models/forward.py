@@ -11,6 +11,7 @@ from torch.nn import Module
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.models.guards import hook_name
+from coldlens.models.precision import full_precision
 
 Edit = Callable[[int, Tensor], Tensor | None]
 """Called with a layer and its residual stream; returns a replacement, or None to leave it."""
@@ -41,7 +42,8 @@ def residuals(
     Steering contexts that are open around the call do not act on it: coldlens always measures
     the model itself. The model sees the real tokens first and the padding last, where a causal
     model needs no mask and position ids are those of the row alone, so padding changes no value
-    at a real token; tensors come and go in the caller's layout.
+    at a real token; tensors come and go in the caller's layout. Float64 parameters compute in
+    float64 throughout (`full_precision`).
 
     Args:
         model: The model.
@@ -77,9 +79,13 @@ def residuals(
             point = points[hook_name(layer)]
             handles.append(point.register_forward_hook(hook_at(layer)))
         packed = layout.inward(tokens)
-        result = model(
-            packed, attention_mask=torch.ones_like(packed), return_type="logits", use_cache=False
-        )
+        with full_precision(model):
+            result = model(
+                packed,
+                attention_mask=torch.ones_like(packed),
+                return_type="logits",
+                use_cache=False,
+            )
         result = layout.outward(result)
     except _StopForward:
         result = None

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.models.precision import full_precision
+
 ParameterValues = Mapping[str, Tensor]
 """A tensor for each parameter's name: values, gradients, or a direction."""
 
@@ -48,7 +50,8 @@ def run(
         (f"blocks.{layer}.hook_resid_post", hook_at(layer)) for layer in range(len(model.blocks))
     ]
     tokens = torch.tensor([list(ids)], device=device)
-    logits = model.run_with_hooks(tokens, fwd_hooks=hooks, return_type="logits")
+    with full_precision(model):
+        logits = model.run_with_hooks(tokens, fwd_hooks=hooks, return_type="logits")
     assert isinstance(logits, Tensor)
     return streams, logits[0]
 

@@ -6,7 +6,6 @@ from functools import cache
 import pytest
 import torch
 from exact.cases import ARCHITECTURES, CASES, LOSSES, Case, data_of, layers_of, model_of
-from exact.islands import WithoutIslands
 from exact.tolerances import EXACT
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -40,21 +39,6 @@ def setting_of(case: Case) -> Setting:
     model, examples = model_of(case.model), data_of(case.model, case.data)
     encoded, bound = encode(model, examples), EXACT
     return Setting(model, examples, encoded, LOSSES[case.loss], layers_of(model), bound)
-
-
-@pytest.fixture(autouse=True)
-def without_islands(request):
-    """Compute in float64 throughout, except where a test is marked to keep the float32 islands."""
-    if "islands" in request.fixturenames:
-        yield
-        return
-    with WithoutIslands():
-        yield
-
-
-@pytest.fixture
-def islands():
-    """Asked for by a test that keeps the float32 islands of Hugging Face's models."""
 
 
 @pytest.fixture(params=CASES, ids=str)
