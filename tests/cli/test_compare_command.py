@@ -102,7 +102,7 @@ def test_an_interruption_is_one_line_and_status_130(folder, rows, tmp_path, caps
     def interrupted(*_args, **_settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("coldlens.cli.compare_directions", interrupted)
+    monkeypatch.setattr("coldlens.cli.compare.compare_directions", interrupted)
     out = tmp_path / "out"
     words = ["compare", "--model", str(folder), "--examples", str(rows), "--out", str(out)]
     assert main(words) == 130

@@ -1,0 +1,34 @@
+"""The command line, with the names and defaults of the Python interface."""
+
+import logging
+import sys
+
+import tyro
+
+from coldlens.cli.compare import Compare
+from coldlens.errors import ColdlensError
+
+COMMANDS = {"compare": Compare}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: The arguments; by default those of the process.
+
+    Returns:
+        The exit status: 0, 1 after a check that fails, 2 after an error of the input, or 130
+        after an interruption.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("coldlens").setLevel(logging.INFO)
+    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=arguments)
+    try:
+        return command.run()
+    except ColdlensError as error:
+        sys.stderr.write(f"coldlens: {type(error).__name__}: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("coldlens: interrupted; an earlier result is as it was\n")
+        return 130
