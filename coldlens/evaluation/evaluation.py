@@ -1,0 +1,94 @@
+"""`Evaluation`: a table with one row a question, and what it says."""
+
+import html
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from coldlens.evaluation.bootstrap import interval
+from coldlens.results import ResultKind, loaded, saved
+
+PREFIX = "unsteered_"
+KIND = ResultKind("coldlens.evaluate", "coldlens-evaluation-1", ("table",))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """What was measured on a set of questions.
+
+    Attributes:
+        table: One row a question: `question` (its place in the set), a column for each
+            measurement, and with steering the same without it under `unsteered_…`.
+        about: Where it came from.
+    """
+
+    table: pd.DataFrame
+    about: dict[str, Any]
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Means with 95 % bootstrap intervals over questions.
+
+        Columns: mean, low, high; and with steering unsteered, change (steered minus unsteered,
+        question by question), change_low, change_high. Indexed by measurement.
+        """
+        numeric = self.table.select_dtypes("number").drop(columns="question")
+        rows = {}
+        for name in numeric.columns:
+            if name.startswith(PREFIX):
+                continue
+            values = numeric[name].to_numpy(dtype=float)
+            low, high = interval(values)
+            rows[name] = {"mean": values.mean(), "low": low, "high": high}
+            if PREFIX + name in numeric:
+                before = numeric[PREFIX + name].to_numpy(dtype=float)
+                change_low, change_high = interval(values - before)
+                rows[name] |= {
+                    "unsteered": before.mean(),
+                    "change": (values - before).mean(),
+                    "change_low": change_low,
+                    "change_high": change_high,
+                }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measurement")
+
+    def __repr__(self) -> str:
+        """Returns what was measured on what, in a line."""
+        about = self.about
+        steered = f"{about['method']} at {about['layers']}, eta {about['eta']}"
+        return (
+            f"<Evaluation of {len(self.table)} questions of {about['examples_name']} on "
+            f"{about['model_id']}, {steered if about['method'] else 'unsteered'}>"
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes table and provenance as a folder, whole or not at all.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            The folder.
+        """
+        with saved(folder, KIND, {"table": self.table}, self.about):
+            pass
+        return Path(folder)
+
+    @staticmethod
+    def load(folder: str | Path) -> "Evaluation":
+        """Reads a saved evaluation.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            The evaluation.
+        """
+        tables, about = loaded(folder, KIND)
+        return Evaluation(tables["table"], about)
+
+    def _repr_html_(self) -> str:
+        shown = self.summary.to_html(float_format="{:.4g}".format, na_rep="–")
+        return f"<p>{html.escape(repr(self).strip('<>'))}</p>{shown}"

@@ -1,0 +1,117 @@
+"""Open-ended answers: text generated with and without steering, scored by a judge."""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from tqdm.auto import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.errors import ArgumentError
+from coldlens.examples.positions import Positions
+from coldlens.examples.tokens import Ids
+from coldlens.steering.steering import Steering
+
+Judge = Callable[[str, str], float]
+"""(prompt, generated text) → score, higher where the text shows more of the behaviour."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How answers are generated and scored.
+
+    Attributes:
+        judge: Scores an answer; None to keep the text unscored.
+        max_new_tokens: Length of each answer; it may end earlier with the end-of-text token.
+        n: Length of the token sequences whose repetition is counted.
+    """
+
+    judge: Judge | None = None
+    max_new_tokens: int = 20
+    n: int = 2
+
+    def __post_init__(self) -> None:
+        """Checks the length.
+
+        Raises:
+            ArgumentError: If it is not positive.
+        """
+        if self.max_new_tokens < 1:
+            raise ArgumentError(
+                expected="max_new_tokens >= 1",
+                found=f"max_new_tokens = {self.max_new_tokens}",
+                fix="20 is the default",
+            )
+
+    def measure(
+        self,
+        model: TransformerBridge,
+        prompts: Sequence[Ids],
+        steering: Steering | None = None,
+        *,
+        layer: int | Sequence[int] = 0,
+        eta: float = 1.0,
+        positions: Positions = "prompt",
+        progress: bool = False,
+    ) -> dict[str, list[str] | list[float]]:
+        """Answers each prompt greedily, one by one.
+
+        Args:
+            model: The model.
+            prompts: Token ids of the prompts.
+            steering: The steering, or None.
+            layer: The steered layer or layers.
+            eta: Step size.
+            positions: Where.
+            progress: Show a progress bar.
+
+        Returns:
+            `text`; `repetition`, the share of the answer's n-grams that occurred before in it;
+            and with a judge `score`.
+        """
+        found: dict[str, list] = {"text": [], "repetition": []}
+        if self.judge is not None:
+            found["score"] = []
+        device = next(model.original_model.parameters()).device
+        for prompt in tqdm(prompts, desc="answers", disable=not progress):
+            context = (
+                nullcontext()
+                if steering is None
+                else steering.apply(model, layer=layer, eta=eta, positions=positions)
+            )
+            with context:
+                made = model.generate(
+                    torch.tensor([prompt], device=device),
+                    max_new_tokens=self.max_new_tokens,
+                    do_sample=False,
+                    return_type="tokens",
+                    verbose=False,
+                )
+            assert isinstance(made, torch.Tensor)
+            answer = made[0, len(prompt) :].tolist()
+            text = _text(model, answer)
+            found["text"].append(text)
+            found["repetition"].append(repetition(answer, self.n))
+            if self.judge is not None:
+                found["score"].append(float(self.judge(_text(model, prompt), text)))
+        return found
+
+
+def repetition(tokens: Sequence[int], n: int = 2) -> float:
+    """Returns the share of n-grams that occurred before.
+
+    Args:
+        tokens: A sequence.
+        n: Length of the n-grams.
+
+    Returns:
+        Between 0 (all different) and 1; 0 where there is none.
+    """
+    grams = [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _text(model: TransformerBridge, ids: Sequence[int]) -> str:
+    assert model.tokenizer is not None
+    return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))

@@ -1,0 +1,202 @@
+"""A batch of questions, run once without steering, from which any steering goes on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.errors import ExampleError
+from coldlens.examples.batch import Batch, Side, batch_of, pad
+from coldlens.examples.positions import Positions, check_positions, select
+from coldlens.examples.tokens import Encoded
+from coldlens.losses import completion_log_probs
+from coldlens.models.forward import residuals
+from coldlens.models.resume import resumed
+from coldlens.steering.intervention import Displacements, Intervention
+from coldlens.steering.steering import Steering
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """The logits of a batch of questions.
+
+    Attributes:
+        encoded: The questions' tokens, in the order of the batch.
+        batch: Rows of prompt ⊕ completion; of prompts alone where no completion is read.
+        logits: Shape [row, pos, vocabulary].
+    """
+
+    encoded: list[Encoded]
+    batch: Batch
+    logits: Float[Tensor, "row pos vocab"]
+
+    @cached_property
+    def answer(self) -> Float[Tensor, "question vocab"]:
+        """The log-probabilities of the token after each prompt, in float32 or better."""
+        last = self.batch.prompt_mask.sum(1) - 1
+        rows = torch.arange(self.batch.size, device=last.device)
+        read = self.logits[rows, last[: self.batch.size]]
+        return read.to(torch.promote_types(read.dtype, torch.float32)).log_softmax(-1)
+
+    def completion(self, side: Side) -> Float[Tensor, " question"]:
+        """Returns the mean log-probability of a completion's tokens, in nats.
+
+        Args:
+            side: `"positive"` or `"negative"`.
+
+        Returns:
+            One value a question.
+        """
+        return completion_log_probs(self.logits, self.batch, side)
+
+
+class Questions:
+    """Questions whose unsteered residual streams are kept.
+
+    A steered reading adds η Δ_l to Z_l and runs the blocks after it alone, so a grid of layers
+    and etas costs one whole forward and the blocks above each layer. Tokens of a completion
+    count as generated: they get the displacement of the prompt's last token.
+    """
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        encoded: Sequence[Encoded],
+        sides: tuple[Side, ...],
+        layers: tuple[int, ...],
+    ) -> None:
+        """Runs the questions once without steering.
+
+        Args:
+            model: The model.
+            encoded: The questions' tokens.
+            sides: Which completions are read; none for the prompts alone.
+            layers: The layers that will be steered.
+        """
+        self.model, self._encoded = model, list(encoded)
+        device = next(model.original_model.parameters()).device
+        self._prompts, self._prompt_mask = pad([one.prompt for one in encoded], device=device)
+        if sides:
+            self.batch = batch_of(encoded, range(len(encoded)), sides, device=device)
+        else:
+            none = torch.zeros_like(self._prompt_mask)
+            index = tuple(range(len(encoded)))
+            self.batch = Batch(
+                self._prompts, self._prompt_mask, self._prompt_mask, none, ("positive",), index
+            )
+        with torch.no_grad():
+            self._streams, logits = residuals(
+                model, self.batch.tokens, self.batch.attention_mask, layers, logits=True
+            )
+        assert logits is not None
+        self.unsteered = Reading(self._encoded, self.batch, logits)
+
+    def displacements(self, steering: Steering, layers: tuple[int, ...]) -> Displacements:
+        """Computes Δ_l at every token, for all layers at once.
+
+        Args:
+            steering: The steering.
+            layers: Some of the layers that were run.
+
+        Returns:
+            By layer, shape [row, pos, d_model].
+        """
+        found = steering.field(self._prompts, self._prompt_mask, layers)
+        return {layer: self._spread(change) for layer, change in found.items()}
+
+    def steered(
+        self, change: Float[Tensor, "row pos d"], layer: int, eta: float, positions: Positions
+    ) -> Reading:
+        """Reads the questions with η Δ_l added at one layer.
+
+        Args:
+            change: Δ_l, as `displacements` returned it.
+            layer: The layer.
+            eta: Step size.
+            positions: Where.
+
+        Returns:
+            The reading.
+        """
+        here = Intervention((layer,), eta, steered_mask(positions, self.batch))
+        with torch.no_grad():
+            moved = here.applied(layer, self._streams[layer], change)
+            logits = resumed(self.model, self.batch.tokens, self.batch.attention_mask, layer, moved)
+        return replace(self.unsteered, logits=logits)
+
+    def steered_jointly(
+        self, steering: Steering, layers: tuple[int, ...], eta: float, positions: Positions
+    ) -> Reading:
+        """Reads the questions with several layers steered, each given the earlier ones.
+
+        Args:
+            steering: The steering.
+            layers: The layers, ascending.
+            eta: Step size.
+            positions: Where.
+
+        Returns:
+            The reading.
+        """
+        width = self._prompts.shape[1]
+        mask = steered_mask(positions, self.batch)
+        prompts = (mask & self.batch.prompt_mask)[: self.batch.size, :width]
+        given = Intervention(layers, eta, prompts)
+        changes = steering.field(self._prompts, self._prompt_mask, layers, given)
+        everywhere = Intervention(layers, eta, mask)
+
+        def edit(layer: int, residual: Tensor) -> Tensor:
+            return everywhere.applied(layer, residual, self._spread(changes[layer]))
+
+        with torch.no_grad():
+            _, logits = residuals(
+                self.model,
+                self.batch.tokens,
+                self.batch.attention_mask,
+                layers,
+                edit=edit,
+                logits=True,
+            )
+        assert logits is not None
+        return replace(self.unsteered, logits=logits)
+
+    def _spread(self, change: Float[Tensor, "question pos d"]) -> Float[Tensor, "row pos d"]:
+        rows, width = self.batch.tokens.shape
+        last = self._prompt_mask.sum(1) - 1
+        index = torch.arange(width, device=last.device).expand(self.batch.size, width)
+        index = index.minimum(last.unsqueeze(1))
+        spread = change.gather(1, index.unsqueeze(-1).expand(-1, -1, change.shape[-1]))
+        return spread.repeat(rows // self.batch.size, 1, 1)
+
+
+def steered_mask(positions: Positions, batch: Batch) -> Bool[Tensor, "row pos"]:
+    """Resolves the steered positions of questions whose completions count as generated.
+
+    Args:
+        positions: The selection, as in `Steering.apply`.
+        batch: The questions.
+
+    Returns:
+        True at the steered tokens.
+
+    Raises:
+        ExampleError: If no token of a row is steered before the last one that is read.
+    """
+    check_positions(positions, generating=True)
+    if positions not in ("generated", "first_generated"):
+        answer = batch.answer_mask
+        return select(positions, batch.prompt_mask, answer)
+    mask = batch.answer_mask
+    if positions == "first_generated":
+        mask = mask & (mask.cumsum(1) == 1)
+    if int(batch.answer_mask.sum(1).max()) < 2:
+        raise ExampleError(
+            expected="positions that are steered before the answer is read",
+            found=f"{positions!r}, with answers of one token: it is read before it is generated",
+            fix='Use positions="prompt", "last_prompt" or "all"',
+        )
+    return mask

@@ -1,0 +1,68 @@
+"""Forward passes that go on from a residual stream: the blocks before it are not run again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.models.forward import residuals
+
+
+def resumed(
+    model: TransformerBridge,
+    tokens: Int[Tensor, "row pos"],
+    attention_mask: Bool[Tensor, "row pos"],
+    layer: int,
+    residual: Float[Tensor, "row pos d"],
+) -> Float[Tensor, "row pos vocab"]:
+    """Runs the blocks after a layer on a given residual stream.
+
+    Equal to a forward pass in which `residual` takes the place of Z_l, at the cost of the later
+    blocks and the unembedding alone.
+
+    Args:
+        model: The model.
+        tokens: Token ids.
+        attention_mask: True at real tokens.
+        layer: 0-based block l.
+        residual: What takes the place of Z_l.
+
+    Returns:
+        The logits; arbitrary at padding.
+    """
+    with _skipped(model, layer):
+        _, logits = residuals(
+            model, tokens, attention_mask, [layer], edit=lambda *_: residual, logits=True
+        )
+    assert logits is not None
+    return logits
+
+
+@contextmanager
+def _skipped(model: TransformerBridge, layer: int) -> Iterator[None]:
+    """Puts empty blocks in the place of all blocks up to a layer."""
+    places: dict[str, nn.Module] = model.blocks._modules  # pyright: ignore[reportAssignmentType]
+    own = {str(index): places[str(index)] for index in range(layer + 1)}
+    try:
+        for name, block in own.items():
+            places[name] = _EmptyBlock(block)
+        yield
+    finally:
+        places.update(own)
+
+
+class _EmptyBlock(nn.Module):
+    """Hands its input on, through the hook point of the block whose place it takes."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.__dict__["block"] = block
+
+    def forward(self, hidden: Tensor, *_: Any, **__: Any) -> Any:
+        return self.block.hook_resid_post(hidden)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["block"], name)

@@ -1,0 +1,101 @@
+"""Results on the disk: tidy tables as CSV beside a JSON file that says where they came from."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from coldlens.errors import DataError
+from coldlens.files import FolderKind, whole_folder
+
+
+@dataclass(frozen=True)
+class ResultKind:
+    """What a saved result looks like.
+
+    Attributes:
+        maker: The function that makes it, for messages.
+        format: Name and version of the format.
+        tables: Names of its tables.
+        others: Names of the files that it may hold beside tables and `result.json`.
+    """
+
+    maker: str
+    format: str
+    tables: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> FolderKind:
+        """The folder that holds such a result."""
+        files = {f"{table}.csv" for table in self.tables} | set(self.others) | {MARKER}
+        return FolderKind(MARKER, self.format, frozenset(files))
+
+
+MARKER = "result.json"
+
+
+@contextmanager
+def saved(
+    folder: str | Path,
+    kind: ResultKind,
+    tables: Mapping[str, pd.DataFrame],
+    about: Mapping[str, Any],
+) -> Iterator[Path]:
+    """Writes a result, whole or not at all.
+
+    Args:
+        folder: Where it goes.
+        kind: What it looks like.
+        tables: The tables by name.
+        about: Where it came from, as JSON can hold it.
+
+    Yields:
+        The folder being written, for other files.
+    """
+    with whole_folder(Path(folder), kind.folder) as part:
+        for name in kind.tables:
+            tables[name].to_csv(part / f"{name}.csv", index=False)
+        head = {**about, "format": kind.format}
+        (part / MARKER).write_text(json.dumps(head, indent=2, ensure_ascii=False) + "\n")
+        yield part
+
+
+def loaded(folder: str | Path, kind: ResultKind) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Reads a saved result.
+
+    Args:
+        folder: The folder.
+        kind: What it must look like.
+
+    Returns:
+        The tables by name, and where they came from.
+
+    Raises:
+        DataError: If the folder is no such result or a file of it is damaged.
+    """
+    source = Path(folder)
+    try:
+        about = json.loads((source / MARKER).read_text())
+        found = about.pop("format")
+        tables = {
+            name: pd.read_csv(source / f"{name}.csv", float_precision="round_trip")
+            for name in kind.tables
+        }
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise DataError(
+            expected=f"a folder with the saved result of {kind.maker}",
+            found=f"{type(error).__name__}: {error} at {source}",
+            fix=f"Run {kind.maker} again, or check the path",
+        ) from error
+    if found != kind.format:
+        raise DataError(
+            expected=f"a result of format {kind.format}",
+            found=f"{found!r} in {source / MARKER}",
+            fix=f"Run {kind.maker} again with this version of coldlens",
+        )
+    return tables, about
