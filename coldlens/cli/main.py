@@ -6,9 +6,12 @@ import sys
 import tyro
 
 from coldlens.cli.compare import Compare
+from coldlens.cli.kernel import Kernel
+from coldlens.cli.steer import Steer
+from coldlens.cli.verify import Verify
 from coldlens.errors import ColdlensError
 
-COMMANDS = {"compare": Compare}
+COMMANDS = {"compare": Compare, "kernel": Kernel, "verify": Verify, "steer": Steer}
 
 
 def main(arguments: list[str] | None = None) -> int:

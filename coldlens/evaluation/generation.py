@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-import torch
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import ArgumentError
 from coldlens.examples.positions import Positions
 from coldlens.examples.tokens import Ids
+from coldlens.models.generate import answer, text_of
 from coldlens.steering.steering import Steering
 
 Judge = Callable[[str, str], float]
@@ -73,7 +73,6 @@ class Generation:
         found: dict[str, list] = {"text": [], "repetition": []}
         if self.judge is not None:
             found["score"] = []
-        device = next(model.original_model.parameters()).device
         for prompt in tqdm(prompts, desc="answers", disable=not progress):
             context = (
                 nullcontext()
@@ -81,20 +80,12 @@ class Generation:
                 else steering.apply(model, layer=layer, eta=eta, positions=positions)
             )
             with context:
-                made = model.generate(
-                    torch.tensor([prompt], device=device),
-                    max_new_tokens=self.max_new_tokens,
-                    do_sample=False,
-                    return_type="tokens",
-                    verbose=False,
-                )
-            assert isinstance(made, torch.Tensor)
-            answer = made[0, len(prompt) :].tolist()
-            text = _text(model, answer)
+                made = answer(model, prompt, self.max_new_tokens)
+            text = text_of(model, made)
             found["text"].append(text)
-            found["repetition"].append(repetition(answer, self.n))
+            found["repetition"].append(repetition(made, self.n))
             if self.judge is not None:
-                found["score"].append(float(self.judge(_text(model, prompt), text)))
+                found["score"].append(float(self.judge(text_of(model, prompt), text)))
         return found
 
 
@@ -110,8 +101,3 @@ def repetition(tokens: Sequence[int], n: int = 2) -> float:
     """
     grams = [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
-
-
-def _text(model: TransformerBridge, ids: Sequence[int]) -> str:
-    assert model.tokenizer is not None
-    return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -121,7 +121,7 @@ def show_positions(
                 continue
             batch = batch_of(encoded, [index], [side])
             mask = select(positions, batch.prompt_mask, batch.answer_mask)[0].tolist()
-            words = _token_texts(model, batch.tokens[0])
+            words = token_texts(model, batch.tokens[0].tolist())
             shown = [
                 f"«{word}»" if chosen else word for word, chosen in zip(words, mask, strict=True)
             ]
@@ -129,10 +129,19 @@ def show_positions(
     return "\n".join(lines)
 
 
-def _token_texts(model: TransformerBridge, tokens: Int[Tensor, " pos"]) -> list[str]:
+def token_texts(model: TransformerBridge, tokens: Iterable[int]) -> list[str]:
+    """Returns the text of each token.
+
+    Args:
+        model: The model, for its tokenizer.
+        tokens: Token ids.
+
+    Returns:
+        One string a token; where it would be blank, its number.
+    """
     tokenizer = model.tokenizer
     assert tokenizer is not None
-    return [tokenizer.decode([token]).strip() or repr(token) for token in tokens.tolist()]
+    return [tokenizer.decode([token]).strip() or repr(token) for token in tokens]
 
 
 def _last(mask: Bool[Tensor, "row pos"]) -> Bool[Tensor, "row pos"]:

@@ -52,6 +52,23 @@ class Intervention:
         return (residual + added).to(residual.dtype)
 
 
+def prompt_positions(
+    positions: Positions, prompt_mask: Bool[Tensor, "row pos"]
+) -> Bool[Tensor, "row pos"]:
+    """Resolves the steered positions of a prompt.
+
+    Args:
+        positions: The selection.
+        prompt_mask: True at the prompt's tokens.
+
+    Returns:
+        True at steered tokens; nowhere for the names of generated ones.
+    """
+    if positions in ("generated", "first_generated"):
+        return torch.zeros_like(prompt_mask)
+    return select(positions, prompt_mask, torch.zeros_like(prompt_mask))
+
+
 Field = Callable[
     [Int[Tensor, "row pos"], Bool[Tensor, "row pos"], tuple[int, ...], Intervention | None],
     Displacements,
@@ -192,7 +209,7 @@ class _Run:
         mask = torch.ones_like(tokens) if attention is None else attention
         mask = mask.bool()
         self.prompt_mask = mask
-        chosen = self._prompt_positions()
+        chosen = prompt_positions(self.positions, self.prompt_mask)
         intervention = Intervention(self.layers, self.eta, chosen)
         changes = self.field(tokens, mask, self.layers, intervention)
         # Generated columns take the displacement of the last prompt token: with right padding
@@ -210,12 +227,6 @@ class _Run:
             filled = torch.where(mask.unsqueeze(-1), change, change[rows, last].unsqueeze(1))
             self.changes[layer] = filled
 
-    def _prompt_positions(self) -> Tensor:
-        mask = self.prompt_mask
-        if self.positions in ("generated", "first_generated"):
-            return torch.zeros_like(mask)
-        return select(self.positions, mask, torch.zeros_like(mask))
-
     def _place(self, past: int, width: int) -> None:
         prompt = self.prompt_mask.shape[1]
         stop = past + width
@@ -226,7 +237,9 @@ class _Run:
             "first_generated": columns == prompt,
         }.get(str(self.positions), torch.zeros_like(columns, dtype=torch.bool))
         inside = columns < prompt
-        chosen = self._prompt_positions()[:, columns.clamp(max=prompt - 1)]
+        chosen = prompt_positions(self.positions, self.prompt_mask)[
+            :, columns.clamp(max=prompt - 1)
+        ]
         self.mask = (chosen & inside) | later
         self.window = slice(past, stop)
         self.touched |= bool(self.mask.any())

@@ -18,11 +18,16 @@ from transformer_lens.model_bridge import TransformerBridge
 from coldlens.errors import ArgumentError, ExampleError, NumericsError, SteeringError
 from coldlens.examples.batch import pad
 from coldlens.examples.example import Text, TokenPolicy
-from coldlens.examples.positions import Positions
+from coldlens.examples.positions import Positions, check_positions, token_texts
 from coldlens.examples.tokens import Ids, check_ids, encode_prompts
 from coldlens.models.guards import require_eval
 from coldlens.models.parameters import fingerprint
-from coldlens.steering.intervention import Displacements, Intervention, steered
+from coldlens.steering.intervention import (
+    Displacements,
+    Intervention,
+    prompt_positions,
+    steered,
+)
 from coldlens.steering.provenance import Provenance
 from coldlens.steering.storage import read_file, write_file
 
@@ -302,6 +307,39 @@ class Steering(ABC):
             )
         layers = sorted({self.layers[self.place(operator.index(one))] for one in wanted})
         return steered(model, self.field, layers, float(eta), positions)
+
+    def explain(self, prompt: Text, positions: Positions = "prompt") -> str:
+        """Shows which tokens of a prompt `apply` would read and which it would steer.
+
+        Args:
+            prompt: A string, tokenised under the policy of the examples, or token ids.
+            positions: Where, as in `apply`.
+
+        Returns:
+            The tokens, steered ones in «», and two lines that say what is read and what happens
+            to generated tokens.
+        """
+        check_positions(positions, generating=True)
+        (ids,) = encode_prompts(self.model, [prompt], self.origin.policy)
+        mask = prompt_positions(positions, torch.ones(1, len(ids), dtype=torch.bool))[0].tolist()
+        words = token_texts(self.model, ids)
+        shown = " ".join(
+            f"«{word}»" if chosen else word for word, chosen in zip(words, mask, strict=True)
+        )
+        read = (
+            f"The displacement of each of these {len(ids)} tokens is computed from it and the "
+            "tokens before it, once for the prompt."
+            if self.input_dependent
+            else "The displacement is one vector a layer, whatever the prompt."
+        )
+        later = {
+            "all": "Each generated token is steered",
+            "generated": "Each generated token is steered",
+            "first_generated": "The first generated token is steered, as it is read back",
+        }.get(str(positions))
+        source = " with the displacement of the prompt's last token" if self.input_dependent else ""
+        after = f"{later}{source}." if later else "No generated token is steered."
+        return f"{shown}\nSteered in «»: {sum(mask)} of {len(ids)}. {read}\n{after}"
 
     def save(self, path: str | Path) -> None:
         """Writes the steering as one safetensors file, whole or not at all.

@@ -1,0 +1,40 @@
+"""`coldlens kernel`: the identity kernel against the full empirical NTK."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from coldlens.cli.inputs import Inputs, read_lines, say
+from coldlens.files import check_replaceable
+from coldlens.kernels.agreement import kernel_agreement
+from coldlens.kernels.report import KIND
+
+
+@dataclass(frozen=True)
+class Kernel(Inputs):
+    """Measure how far the identity kernel of COLD-Kernel is from the empirical NTK.
+
+    Attributes:
+        out: Folder for the report: tables and figure.
+        n: How many examples to draw; all if there are fewer.
+        queries: A text file with one query prompt a line; by default five of the examples'.
+    """
+
+    out: Path = Path("out/kernel")
+    n: int = 10
+    queries: Path | None = None
+
+    def run(self) -> int:
+        """Returns 0 after measuring, writing the report and printing what it says."""
+        started = time.perf_counter()
+        check_replaceable(self.out, KIND)
+        queries = None if self.queries is None else read_lines(self.queries)
+        model, examples = self.load()
+        agreement = kernel_agreement(
+            model, examples, self.layers, queries, loss=self.chosen_loss, progress=True
+        )
+        agreement.save(self.out)
+        agreement.plot().savefig(self.out / "kernels.png")
+        say(f"\n{agreement.summary()}\n")
+        say(f"Tables and kernels.png in {self.out} ({time.perf_counter() - started:.1f} s)")
+        return 0

@@ -1,0 +1,43 @@
+"""Greedy generation from token ids."""
+
+from collections.abc import Sequence
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+
+
+def answer(model: TransformerBridge, prompt: Sequence[int], max_new_tokens: int) -> list[int]:
+    """Continues a prompt with the most probable tokens.
+
+    Args:
+        model: The model, inside a `with steering.apply(…)` block or not.
+        prompt: Token ids.
+        max_new_tokens: Length of the answer; the end-of-text token may end it earlier.
+
+    Returns:
+        The ids of the answer.
+    """
+    device = next(model.original_model.parameters()).device
+    made = model.generate(
+        torch.tensor([list(prompt)], device=device),
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        return_type="tokens",
+        verbose=False,
+    )
+    assert isinstance(made, torch.Tensor)
+    return made[0, len(prompt) :].tolist()
+
+
+def text_of(model: TransformerBridge, ids: Sequence[int]) -> str:
+    """Returns the text of token ids, without special tokens.
+
+    Args:
+        model: The model, for its tokenizer.
+        ids: Token ids.
+
+    Returns:
+        The text.
+    """
+    assert model.tokenizer is not None
+    return str(model.tokenizer.decode(list(ids), skip_special_tokens=True))
