@@ -17,6 +17,7 @@ from coldlens.checks import above_zero, one_of
 from coldlens.errors import ArgumentError, ExampleError
 from coldlens.examples.batch import BOTH, Batch, Side
 from coldlens.examples.example import ExampleSet
+from coldlens.examples.positions import select
 
 Reduction = Literal["mean", "sum"]
 Reference = Literal["none", "self"]
@@ -133,6 +134,57 @@ class ContrastiveSquaredError:
         return -0.5 * (mean[batch.rows("positive")] - negative).square().sum(-1)
 
 
+@dataclass(frozen=True)
+class OptionDistribution:
+    """ℓᵢ = −Σ_k qᵢ[k] log softmax(u)[k], u the logits of the option tokens after the prompt.
+
+    The cross-entropy between the answers of a group and the model's choice among the options;
+    its least value is the entropy of qᵢ, and its gradient that of the KL divergence. No other
+    token counts.
+    """
+
+    sides: ClassVar[tuple[Side, ...]] = ("positive",)
+    reads_options: ClassVar[bool] = True
+
+    def __call__(
+        self, logits: Float[Tensor, "row pos vocab"], batch: Batch
+    ) -> Float[Tensor, " example"]:
+        """Returns the loss of each example."""
+        log_probs = option_log_probs(logits, batch)
+        assert batch.option_mask is not None
+        assert batch.distribution is not None
+        shares = batch.distribution.to(log_probs.dtype)
+        return -(shares * log_probs.masked_fill(~batch.option_mask, 0)).sum(-1)
+
+
+def option_log_probs(
+    logits: Float[Tensor, "row pos vocab"], batch: Batch
+) -> Float[Tensor, "example option"]:
+    """Returns the log-probability of each option among the options of its example, in nats.
+
+    Args:
+        logits: The model's logits at every position.
+        batch: The batch they belong to, with positive completions.
+
+    Returns:
+        One value an option, in float32 or better; −∞ at padding.
+
+    Raises:
+        ExampleError: If an example of the batch has no options.
+    """
+    if batch.option_ids is None or batch.option_mask is None:
+        raise ExampleError(
+            expected="options in every example of the batch",
+            found="examples without",
+            fix="Give every example options and a distribution",
+        )
+    rows = batch.rows("positive")
+    predicts = select("last_prompt", batch.prompt_mask[rows], batch.answer_mask[rows])
+    chosen = logits[rows][predicts].gather(1, batch.option_ids)
+    chosen = chosen.to(torch.promote_types(chosen.dtype, torch.float32))
+    return chosen.masked_fill(~batch.option_mask, float("-inf")).log_softmax(-1)
+
+
 def completion_log_probs(
     logits: Float[Tensor, "row pos vocab"],
     batch: Batch,
@@ -196,7 +248,7 @@ def sides_of(loss: Any, examples: ExampleSet) -> tuple[Side, ...]:
 
     Raises:
         ArgumentError: If it is no loss, or cannot be hashed.
-        ExampleError: If the loss reads negatives and some example has none.
+        ExampleError: If the loss reads negatives or answers of a group, and some example has none.
     """
     if isinstance(loss, type) or not callable(loss):
         raise ArgumentError(
@@ -214,6 +266,8 @@ def sides_of(loss: Any, examples: ExampleSet) -> tuple[Side, ...]:
     sides: Sequence[Side] = getattr(loss, "sides", available)
     if "negative" in sides:
         require_paired(examples, loss_name(loss))
+    if getattr(loss, "reads_options", False):
+        require_options(examples, loss_name(loss))
     return tuple(sides)
 
 
@@ -236,8 +290,33 @@ def require_paired(examples: ExampleSet, what: str) -> None:
         )
 
 
+def require_options(examples: ExampleSet, what: str) -> None:
+    """Checks that every example has options and their distribution.
+
+    Args:
+        examples: The examples.
+        what: What needs them, for the message.
+
+    Raises:
+        ExampleError: If one has none.
+    """
+    missing = [index for index, example in enumerate(examples) if example.options is None]
+    if missing:
+        raise ExampleError(
+            expected=f"options and a distribution in every example for {what}",
+            found=f"none in {len(missing)} of {len(examples)}, first at index {missing[0]}",
+            fix="Build them with Example(prompt, options=..., distribution=...), or load a group "
+            "such as 'demo/groups/farmer'",
+        )
+
+
 def default_loss(examples: ExampleSet) -> Loss:
-    """Returns the paper's loss: DPO for paired data, cross-entropy for positive-only data."""
+    """Returns the paper's loss: DPO for paired data, cross-entropy for positive-only data.
+
+    Where every example has a group's answer distribution, it is `OptionDistribution`.
+    """
+    if all(example.distribution is not None for example in examples):
+        return OptionDistribution()
     return DPO() if examples.paired else CrossEntropy()
 
 

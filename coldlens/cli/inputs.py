@@ -10,14 +10,15 @@ from transformer_lens.model_bridge import TransformerBridge
 from coldlens.datasets import load_examples
 from coldlens.errors import DataError
 from coldlens.examples.example import ExampleSet
-from coldlens.losses import DPO, CrossEntropy, Loss, NegativeCrossEntropy
+from coldlens.losses import DPO, CrossEntropy, Loss, NegativeCrossEntropy, OptionDistribution
 from coldlens.models.load import load_model
 
-LossName = Literal["dpo", "cross-entropy", "negative-cross-entropy"]
+LossName = Literal["dpo", "cross-entropy", "negative-cross-entropy", "option-distribution"]
 _LOSSES: dict[str, Loss] = {
     "dpo": DPO(),
     "cross-entropy": CrossEntropy(),
     "negative-cross-entropy": NegativeCrossEntropy(),
+    "option-distribution": OptionDistribution(),
 }
 
 
@@ -27,13 +28,15 @@ class Inputs:
 
     Attributes:
         model: "demo", a folder in Hugging Face layout, or a Hugging Face id.
-        examples: "demo/BEHAVIOUR", "caa/BEHAVIOUR", "bipo/BEHAVIOUR", or a .jsonl or .csv file.
+        examples: "demo/BEHAVIOUR", "demo/groups/GROUP", "caa/BEHAVIOUR", "bipo/BEHAVIOUR",
+            "opinions_qa/ATTRIBUTE/GROUP", "axbench/CONCEPT", or a .json, .jsonl or .csv file.
         prompt_format: Prompt format of the public data sets.
-        data: Folder that holds caa/ and bipo/; by default COLDLENS_DATA, else they are fetched.
+        data: Folder that holds caa/, bipo/, …; by default COLDLENS_DATA, else they are fetched.
         n: How many examples to draw; all if there are fewer.
         seed: Seed of the draw of examples, and of everything else that is random.
         layers: 0-based blocks; all by default.
-        loss: Loss of the gradient methods; by default DPO on paired data, else cross-entropy.
+        loss: Loss of the gradient methods; by default DPO on paired data, cross-entropy on
+            positive-only data, and the distribution's own on a group's answers.
     """
 
     model: str = "demo"

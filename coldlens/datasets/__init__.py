@@ -1,5 +1,6 @@
-"""Data sets of behaviours: the demo world, CAA, BiPO, and a user's own files."""
+"""Data sets: the demo world, CAA, BiPO, OpinionsQA, AxBench, and a user's own files."""
 
 from coldlens.datasets.load import load_examples
+from coldlens.datasets.prompts import load_prompts
 
-__all__ = ["load_examples"]
+__all__ = ["load_examples", "load_prompts"]

@@ -12,8 +12,10 @@ UPSTREAM = {
     "caa": "https://raw.githubusercontent.com/nrimsky/CAA/HEAD/datasets/",
     "bipo": "https://raw.githubusercontent.com/CaoYuanpu/BiPO/"
     "a577418426088a51c2bc6d8d7251554f896e4298/data/",
+    "axbench/concept10": "https://raw.githubusercontent.com/stanfordnlp/axbench/HEAD/"
+    "axbench/concept10/prod_2b_l10_v1/generate/",
 }
-"""Where the files of each data set are downloaded from."""
+"""Where the files of each folder are downloaded from."""
 REGISTRY = Path(__file__).with_name("registry.txt")
 """One line a file: its name and its SHA-256."""
 
@@ -29,12 +31,18 @@ def registered_hashes() -> dict[str, str]:
     return {name: digest for name, _, digest in (line.partition(" ") for line in lines)}
 
 
+def data_folder(folder: str | os.PathLike[str] | None) -> Path | None:
+    """Returns the folder of data sets that is asked for or set in `COLDLENS_DATA`, if any."""
+    root = folder or os.environ.get(ENVIRONMENT)
+    return Path(root) if root else None
+
+
 def locate(name: str, folder: str | os.PathLike[str] | None) -> Path:
     """Finds a file of a public data set.
 
     Args:
         name: Its name, such as `"caa/test/refusal/test_dataset_ab.json"`.
-        folder: The folder that holds `caa/` and `bipo/`, or None for the one that
+        folder: The folder that holds `caa/`, `bipo/` and the others, or None for the one that
             `COLDLENS_DATA` names; where that is not set either, the file is downloaded.
 
     Returns:
@@ -43,16 +51,16 @@ def locate(name: str, folder: str | os.PathLike[str] | None) -> Path:
     Raises:
         DataError: If the folder does not have it, or it cannot be downloaded.
     """
-    root = folder or os.environ.get(ENVIRONMENT)
-    if not root:
+    root = data_folder(folder)
+    if root is None:
         return fetch(name)
-    path = Path(root) / name
+    path = root / name
     if not path.is_file():
         raise DataError(
             expected=f"the file {path}",
-            found="no such file" if Path(root).is_dir() else f"no folder {Path(root)}",
+            found="no such file" if root.is_dir() else f"no folder {root}",
             fix=f"Pass as folder=, or set {ENVIRONMENT} to, the folder that holds "
-            "caa/ and bipo/; with neither, a registered file is downloaded",
+            f"{name.split('/')[0]}/; with neither, a registered file is downloaded",
         )
     return path
 
@@ -69,8 +77,8 @@ def fetch(name: str) -> Path:
     Raises:
         DataError: If its SHA-256 is not registered, or the download fails or has another one.
     """
-    collection, _, inside = name.partition("/")
-    url = UPSTREAM[collection] + inside
+    prefix = next(each for each in UPSTREAM if name.startswith(f"{each}/"))
+    url = UPSTREAM[prefix] + name.removeprefix(f"{prefix}/")
     by_hand = (
         f"Save {url} as {name} in a folder of yours, and pass that as folder= "
         f"or set {ENVIRONMENT} to it"

@@ -1,19 +1,22 @@
 """A user's own examples in a JSON, JSON Lines or CSV file."""
 
+import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
 from coldlens.datasets.splits import SPLITS
 from coldlens.datasets.tables import Record, read_table
-from coldlens.errors import DataError
+from coldlens.errors import DataError, ExampleError
 from coldlens.examples.example import Example, ExampleSet, TokenPolicy
 
 
 def load_file(path: Path, split: str, policy: TokenPolicy | None = None) -> ExampleSet:
     """Reads examples with fields or columns `prompt`, `positive` and, if paired, `negative`.
 
-    In JSON a field may be a list of token ids. Rows may say their split in `split`; where none
-    does, all rows are `"train"`.
+    In JSON a field may be a list of token ids. Questions with a group's answers have `options`
+    and `distribution`, which are lists (in CSV written as in JSON: `["A", "B"]`), and need no
+    `positive`. Rows may say their split in `split`; where none does, all rows are `"train"`.
 
     Args:
         path: A `.json`, `.jsonl` or `.csv` file.
@@ -59,12 +62,53 @@ def _split(record: Record) -> str:
 
 
 def _example(record: Record) -> Example:
+    prompt = _text_or_ids(record, "prompt", record.value("prompt"))
+    options, distribution = _list(record, "options"), _list(record, "distribution")
+    polled = options is not None or distribution is not None
+    positive = record.fields.get("positive") if polled else record.value("positive")
     negative = record.fields.get("negative")
-    return Example(
-        _text_or_ids(record, "prompt", record.value("prompt")),
-        _text_or_ids(record, "positive", record.value("positive")),
-        None if negative in (None, "", []) else _text_or_ids(record, "negative", negative),
-    )
+    try:
+        return Example(
+            prompt,
+            None if polled and _blank(positive) else _text_or_ids(record, "positive", positive),
+            None if _blank(negative) else _text_or_ids(record, "negative", negative),
+            options=options and [_text_or_ids(record, "options", option) for option in options],
+            distribution=distribution and [_number(record, share) for share in distribution],
+        )
+    except ExampleError as error:
+        raise DataError(
+            expected=f"{error.expected} in {record.place}", found=error.found, fix=error.fix
+        ) from error
+
+
+def _blank(value: Any) -> bool:
+    return value in (None, "", [])
+
+
+def _list(record: Record, name: str) -> list[Any] | None:
+    value = record.fields.get(name)
+    if _blank(value):
+        return None
+    if isinstance(value, str):
+        with contextlib.suppress(json.JSONDecodeError):
+            value = json.loads(value)
+    if not isinstance(value, list):
+        raise DataError(
+            expected=f"a list in field {name!r} of {record.place}",
+            found=repr(value),
+            fix='Write it as in JSON: ["A", "B"] or [0.7, 0.3]',
+        )
+    return value
+
+
+def _number(record: Record, value: Any) -> float | int:
+    if type(value) not in (int, float):
+        raise DataError(
+            expected=f"numbers in field 'distribution' of {record.place}",
+            found=repr(value),
+            fix="Write the probability of each option",
+        )
+    return value
 
 
 def _text_or_ids(record: Record, name: str, value: Any) -> str | list[int]:

@@ -1,10 +1,28 @@
 """Prompt formats by name: how a question becomes a prompt and its answer a completion."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 
 from coldlens.datasets.names import suggestion
 from coldlens.errors import ArgumentError
 from coldlens.examples.example import Example, TokenPolicy
+
+
+def with_choices(question: str, options: Sequence[str]) -> str:
+    r"""Lists the options of a question below it, as CAA does.
+
+    Args:
+        question: The question.
+        options: At most 26 answers.
+
+    Returns:
+        Text such as `"Why?\n\nChoices:\n(A) Because\n(B) No idea"`.
+    """
+    lines = [
+        f"({letter}) {option}" for letter, option in zip(ascii_uppercase, options, strict=False)
+    ]
+    return "\n".join([f"{question}\n\nChoices:", *lines])
 
 
 @dataclass(frozen=True)
@@ -31,23 +49,48 @@ class PromptFormat:
             The example; with the format `"question"` its prompt is
             `"Question: Pick one.\n (A) x\n (B) y\n\nAnswer: ("`.
         """
-        opening = "" if self.chat else " ("
-        return Example(self.template.format(question=question) + opening, positive, negative)
+        return Example(self._choice_prompt(question), positive, negative)
 
-    def open(self, question: str, positive: str, negative: str) -> Example:
+    def poll(self, question: str, options: Sequence[str], distribution: Sequence[float]) -> Example:
+        """A multiple-choice example with the answers of a group.
+
+        Args:
+            question: The question alone.
+            options: The answers that it offers, at most 26.
+            distribution: The share of the group that chooses each.
+
+        Returns:
+            The example: the prompt lists the options by letters, and the letters are its options.
+        """
+        return Example(
+            self._choice_prompt(with_choices(question, options)),
+            options=ascii_uppercase[: len(options)],
+            distribution=distribution,
+        )
+
+    def _choice_prompt(self, question: str) -> str:
+        return self.prompt(question) + ("" if self.chat else " (")
+
+    def open(self, question: str, positive: str, negative: str | None = None) -> Example:
         r"""An example that is answered in free text.
 
         Args:
             question: The question.
             positive: Text of the matching answer.
-            negative: Text of the other answer.
+            negative: Text of the other answer, if there is one.
 
         Returns:
             The example; its completions begin with a space, except after a chat template:
             `Example("Question: Why?\n\nAnswer:", " Because.", " No idea.")`.
         """
         space = "" if self.chat else " "
-        return Example(self.template.format(question=question), space + positive, space + negative)
+        return Example(
+            self.prompt(question), space + positive, None if negative is None else space + negative
+        )
+
+    def prompt(self, question: str) -> str:
+        """Returns the prompt of a question that is answered in free text."""
+        return self.template.format(question=question)
 
     def policy(self, multiple_choice: bool) -> TokenPolicy:
         """The token policy that belongs to the format.
@@ -92,3 +135,26 @@ def format_named(name: str) -> PromptFormat:
             fix=suggestion(name, FORMATS),
         )
     return FORMATS[name]
+
+
+def format_for(name: str | None, policy: TokenPolicy | None) -> PromptFormat:
+    """Looks a format up and checks that it goes with a token policy.
+
+    Args:
+        name: A key of `FORMATS`; None for `"question"`.
+        policy: The policy that the caller wants, if any.
+
+    Returns:
+        The format.
+
+    Raises:
+        ArgumentError: If there is no such format, or it is for chats and the policy is not.
+    """
+    style = format_named(name or "question")
+    if style.chat and policy is not None and not policy.chat_template:
+        raise ArgumentError(
+            expected="a policy with chat_template=True beside prompt_format='chat'",
+            found=repr(policy),
+            fix="Leave policy out, or choose another format",
+        )
+    return style

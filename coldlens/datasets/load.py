@@ -5,18 +5,24 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from coldlens.datasets.bipo import BIPO
-from coldlens.datasets.caa import CAA
-from coldlens.datasets.demo import demo_behaviours, load_demo
+from coldlens.datasets.axbench import load_axbench
+from coldlens.datasets.bipo import BIPO, BIPO_CHOICE
+from coldlens.datasets.caa import CAA, OPEN_QUESTIONS, SIDE_EFFECTS
+from coldlens.datasets.demo import demo_names, load_demo
 from coldlens.datasets.files import load_file
 from coldlens.datasets.formats import format_named
-from coldlens.datasets.names import suggestion
-from coldlens.datasets.splits import check_split
+from coldlens.datasets.names import check_name, suggestion
+from coldlens.datasets.opinions import load_opinions
+from coldlens.datasets.splits import check_number, check_split
 from coldlens.datasets.tables import SUFFIXES
 from coldlens.errors import ArgumentError, DataError
 from coldlens.examples.example import Example, ExampleSet, TokenPolicy
 
-_PUBLIC = {dataset.name: dataset for dataset in (CAA, BIPO)}
+_PUBLIC = {
+    name: dataset for dataset in (CAA, *SIDE_EFFECTS, BIPO, BIPO_CHOICE) for name in dataset.names()
+}
+_SEARCHED = {"opinions_qa": load_opinions, "axbench": load_axbench}
+"""Collections whose names are found in their files."""
 
 
 def load_examples(
@@ -37,26 +43,34 @@ def load_examples(
     load_examples("mine.jsonl")  # one {"prompt": ..., "positive": ..., "negative": ...} a line
     ```
 
-    Multiple choice (`demo/`, `caa/`) has prompts that end after the opening parenthesis and
-    completions that are the letter alone: `"Question: ...\n (B) No\n\nAnswer: ("` and `"B"`.
-    Free text (`demo/<behaviour>/open`, `bipo/`) has completions that begin with a space.
+    | source | examples |
+    |---|---|
+    | `demo/<behaviour>`, `caa/<behaviour>` | pairs of letters |
+    | `demo/<behaviour>/open`, `bipo/<behaviour>` | pairs of texts |
+    | `demo/groups/<group>`, `opinions_qa/<ATTRIBUTE>/<group>` | answers of a group to polls |
+    | `axbench/<concept>` | texts that show the concept, without negatives |
+    | `caa/mmlu`, `caa/truthfulqa` | right and wrong letters, `"test"` only |
+    | `bipo/<behaviour>/choice` | the pairs of the test as letters, `"test"` only |
+    | a path that ends in `.json`, `.jsonl` or `.csv` | see `coldlens.datasets.files` |
+
+    Letters follow prompts that end after the opening parenthesis, and are the completion alone:
+    `"Question: ...\n (B) No\n\nAnswer: ("` and `"B"`. Texts begin with a space.
 
     A data set that is unknown, missing or unreadable is a `DataError`; another argument that is
     out of range, or does not go with the source, an `ArgumentError`.
 
     Args:
-        source: `"demo/<behaviour>"`, `"demo/<behaviour>/open"`, `"caa/<behaviour>"`,
-            `"bipo/<behaviour>"`, the path of a `.json`, `.jsonl` or `.csv` file with the fields
-            `prompt`, `positive` and `negative`, or examples.
+        source: A name or path as above, or examples.
         split: `"train"`, `"validation"` or `"test"`: no question is in two of them. Examples, and
             files without a field `split`, have only `"train"`.
         n: How many to draw at random; None for all.
         seed: Seed of the draw. The splits do not depend on it.
         prompt_format: `"question"`, `"input"`, `"chat"` or `"plain"`, see
-            `coldlens.datasets.formats`; None for `"question"`. Only for `caa/` and `bipo/`: other
-            sources have whole prompts.
-        folder: The folder that holds `caa/` and `bipo/`; None for the one that the environment
-            variable `COLDLENS_DATA` names, else their files are downloaded and checked.
+            `coldlens.datasets.formats`; None for `"question"`. Not for `demo/`, files and
+            examples, which have whole prompts.
+        folder: The folder that holds `caa/`, `bipo/`, `opinions_qa/` and `axbench/`; None for the
+            one that the environment variable `COLDLENS_DATA` names, else their files are
+            downloaded and checked, except `opinions_qa/`, which states no licence.
         policy: How strings become tokens; None for the source's own.
 
     Returns:
@@ -83,31 +97,35 @@ def _named(
     if Path(name).suffix in SUFFIXES:
         _refuse_format(prompt_format, name)
         return load_file(Path(name), split, policy)
-    if collection in _PUBLIC:
-        return _PUBLIC[collection].load(behaviour, split, prompt_format, folder, policy)
+    if name in _PUBLIC:
+        return _PUBLIC[name].load(name, split, prompt_format, folder, policy)
+    if collection in _SEARCHED:
+        return _SEARCHED[collection](name, split, prompt_format, folder, policy)
     if collection == "demo":
         _refuse_format(prompt_format, name)
         return load_demo(behaviour, split, policy)
+    if name in OPEN_QUESTIONS:
+        raise DataError(
+            expected="a data set of examples",
+            found=f"{name!r}, which is questions without answers",
+            fix=f"Read them with coldlens.datasets.load_prompts({name!r})",
+        )
+    same = [each for each in _PUBLIC if each.startswith(f"{collection}/")]
+    if same:
+        check_name(name, same, f"the behaviours of {collection}")
     raise DataError(
-        expected="a data set ('demo/<behaviour>', 'caa/<behaviour>' or 'bipo/<behaviour>') "
+        expected="a data set ('demo/<behaviour>', 'demo/groups/<group>', 'caa/<behaviour>', "
+        "'bipo/<behaviour>', 'opinions_qa/<ATTRIBUTE>/<group>' or 'axbench/<concept>') "
         f"or a file that ends in {', '.join(SUFFIXES)}",
         found=repr(name),
-        fix=suggestion(name, _names()),
+        fix=suggestion(name, [*(f"demo/{each}" for each in demo_names()), *_PUBLIC]),
     )
-
-
-def _names() -> list[str]:
-    return [f"demo/{behaviour}" for behaviour in demo_behaviours()] + [
-        f"{dataset.name}/{behaviour}"
-        for dataset in _PUBLIC.values()
-        for behaviour in dataset.behaviours
-    ]
 
 
 def _refuse_format(prompt_format: str | None, name: str) -> None:
     if prompt_format is not None:
         raise ArgumentError(
-            expected="prompt_format only with 'caa/<behaviour>' or 'bipo/<behaviour>'",
+            expected="prompt_format only with caa/, bipo/, opinions_qa/ and axbench/",
             found=f"prompt_format={prompt_format!r} with {name}, where prompts are whole",
             fix="Leave prompt_format out",
         )
@@ -128,11 +146,6 @@ def _given(
 
 
 def _drawn(loaded: ExampleSet, n: int, seed: int) -> ExampleSet:
-    if not 1 <= n <= len(loaded):
-        raise ArgumentError(
-            expected=f"n between 1 and {len(loaded)}, all that there are of {loaded.source}",
-            found=f"n={n}",
-            fix="Ask for fewer, or pass n=None for all",
-        )
+    check_number(n, len(loaded), loaded.source)
     note = f"{loaded.source}; {n} of {len(loaded)} drawn with seed {seed}"
     return replace(loaded.sample(n, seed), source=note)

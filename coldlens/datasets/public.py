@@ -5,32 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from coldlens.datasets.fetch import locate
-from coldlens.datasets.formats import PromptFormat, format_named
-from coldlens.datasets.names import suggestion
+from coldlens.datasets.formats import PromptFormat, format_for
 from coldlens.datasets.splits import Row, part, without_duplicates, without_questions_of
 from coldlens.datasets.tables import Record, read_table
-from coldlens.errors import ArgumentError, DataError
+from coldlens.errors import ArgumentError
 from coldlens.examples.example import ExampleSet, TokenPolicy
-
-
-def check_behaviour(collection: str, behaviour: str, known: tuple[str, ...]) -> None:
-    """Refuses a behaviour that a data set does not have.
-
-    Args:
-        collection: Name of the data set, such as `"caa"`.
-        behaviour: Behaviour to check.
-        known: Those that it has.
-
-    Raises:
-        DataError: If the behaviour is not one of them.
-    """
-    if behaviour not in known:
-        names = [f"{collection}/{each}" for each in known]
-        raise DataError(
-            expected=f"one of the behaviours of {collection}: {', '.join(map(repr, names))}",
-            found=repr(f"{collection}/{behaviour}"),
-            fix=suggestion(f"{collection}/{behaviour}", names),
-        )
 
 
 @dataclass(frozen=True)
@@ -38,24 +17,28 @@ class PublicDataset:
     """A data set with a file to fit on and a file to test on for each behaviour.
 
     Attributes:
-        name: What it is called, and its folder.
+        name: What the examples of a behaviour are called, with `{behaviour}` in it.
         behaviours: The behaviours that it has.
-        fit_file: Name of the file to fit on, with `{behaviour}` in it.
         test_file: Name of the file to test on, with `{behaviour}` in it.
         multiple_choice: Whether the completions are letters.
-        parse: Makes a row of a record, or None of a record without a question.
+        parse: Makes a row of a record, or None where the question or an option is blank.
+        fit_file: Name of the file to fit on, with `{behaviour}` in it; None where there is none.
     """
 
     name: str
     behaviours: tuple[str, ...]
-    fit_file: str
     test_file: str
     multiple_choice: bool
     parse: Callable[[Record, PromptFormat], Row | None]
+    fit_file: str | None = None
+
+    def names(self) -> dict[str, str]:
+        """Returns the behaviour by the name that its examples have."""
+        return {self.name.format(behaviour=each): each for each in self.behaviours}
 
     def load(
         self,
-        behaviour: str,
+        name: str,
         split: str,
         prompt_format: str | None = None,
         folder: str | os.PathLike[str] | None = None,
@@ -65,11 +48,11 @@ class PublicDataset:
 
         The file to fit on is divided into train and validation. Of it are left out: rows that
         occur twice (white space and the order of the options apart), rows that ask a question of
-        the test set, and rows without a question. `source` says how many. An unknown behaviour
-        and a file that is missing or unreadable are a `DataError`.
+        the test set, and rows with a blank question or option. `source` says how many. A file
+        that is missing or unreadable is a `DataError`.
 
         Args:
-            behaviour: One of `behaviours`.
+            name: One of `names()`.
             split: `"train"`, `"validation"` or `"test"`.
             prompt_format: A key of `FORMATS`; None for `"question"`.
             folder: The folder that holds the data sets, see `locate`.
@@ -79,21 +62,22 @@ class PublicDataset:
             The examples.
 
         Raises:
-            ArgumentError: If the format does not go with the policy.
+            ArgumentError: If the format does not go with the policy, or there is nothing to fit on.
         """
-        check_behaviour(self.name, behaviour, self.behaviours)
-        style = format_named(prompt_format or "question")
-        if style.chat and policy is not None and not policy.chat_template:
+        behaviour = self.names()[name]
+        style = format_for(prompt_format, policy)
+        if split != "test" and self.fit_file is None:
             raise ArgumentError(
-                expected="a policy with chat_template=True beside prompt_format='chat'",
-                found=repr(policy),
-                fix="Leave policy out, or choose another format",
+                expected=f"split='test' of {name}, which has questions to test on only",
+                found=f"split={split!r}",
+                fix=f"Fit on a behaviour, such as {name.split('/')[0]}/hallucination, and pass "
+                "split='test' here",
             )
-        name = f"{self.name}/{behaviour}"
-        rows, origin = self._read(self.test_file.format(behaviour=behaviour), style, folder)
-        if split != "test":
+        rows, origin = _read(self.parse, self.test_file.format(behaviour=behaviour), style, folder)
+        if split != "test" and self.fit_file is not None:
             test = rows
-            rows, fit_origin = self._read(self.fit_file.format(behaviour=behaviour), style, folder)
+            fit = self.fit_file.format(behaviour=behaviour)
+            rows, fit_origin = _read(self.parse, fit, style, folder)
             distinct = without_duplicates(rows)
             kept = without_questions_of(distinct, test)
             origin = (
@@ -108,13 +92,16 @@ class PublicDataset:
             policy=policy or style.policy(self.multiple_choice),
         )
 
-    def _read(
-        self, inside: str, style: PromptFormat, folder: str | os.PathLike[str] | None
-    ) -> tuple[list[Row], str]:
-        file = f"{self.name}/{inside}"
-        table = read_table(locate(file, folder))
-        parsed = [self.parse(record, style) for record in table.records]
-        rows = [row for row in parsed if row is not None]
-        blank = len(parsed) - len(rows)
-        origin = f"{file} (sha256 {table.digest}, {len(parsed)} rows"
-        return rows, origin + (f", {blank} without a question)" if blank else ")")
+
+def _read(
+    parse: Callable[[Record, PromptFormat], Row | None],
+    file: str,
+    style: PromptFormat,
+    folder: str | os.PathLike[str] | None,
+) -> tuple[list[Row], str]:
+    table = read_table(locate(file, folder))
+    parsed = [parse(record, style) for record in table.records]
+    rows = [row for row in parsed if row is not None]
+    blank = len(parsed) - len(rows)
+    origin = f"{file} (sha256 {table.digest}, {len(parsed)} rows"
+    return rows, origin + (f", {blank} with a blank question or option)" if blank else ")")

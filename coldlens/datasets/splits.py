@@ -1,7 +1,7 @@
 """Train, validation and test: which rows are kept, and which of them belong together."""
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from coldlens.datasets.names import suggestion
@@ -9,7 +9,8 @@ from coldlens.errors import ArgumentError
 from coldlens.examples.example import Example
 
 SPLITS = ("train", "validation", "test")
-VALIDATION_SHARE = 0.2
+SHARE = 0.2
+"""Of the questions are for validation, and as many for the test where it has no file of its own."""
 
 
 def check_split(split: str) -> None:
@@ -26,6 +27,25 @@ def check_split(split: str) -> None:
             expected=f"split to be one of {', '.join(map(repr, SPLITS))}",
             found=repr(split),
             fix=suggestion(split, SPLITS),
+        )
+
+
+def check_number(n: int, available: int, source: str) -> None:
+    """Refuses to draw more than there are.
+
+    Args:
+        n: How many to draw.
+        available: How many there are.
+        source: Of what, for the message.
+
+    Raises:
+        ArgumentError: If `n` is not between 1 and `available`.
+    """
+    if not 1 <= n <= available:
+        raise ArgumentError(
+            expected=f"n between 1 and {available}, all that there are of {source}",
+            found=f"n={n}",
+            fix="Ask for fewer, or pass n=None for all",
         )
 
 
@@ -66,10 +86,7 @@ def without_questions_of(rows: Sequence[Row], test: Sequence[Row]) -> list[Row]:
 
 
 def part(rows: Sequence[Row], split: str, name: str) -> list[Row]:
-    """Divides rows into train and validation, 80 to 20.
-
-    The questions are ordered by a SHA-256 of themselves and the name, and the first fifth is for
-    validation: the same on every machine, whatever is sampled from it later.
+    """Divides rows into train and validation, 80 to 20, see `divided`.
 
     Args:
         rows: All rows, without those of the test set.
@@ -79,10 +96,32 @@ def part(rows: Sequence[Row], split: str, name: str) -> list[Row]:
     Returns:
         The rows of the split in their order.
     """
+    split_of = divided((row.question for row in rows), name, ("validation",))
+    return [row for row in rows if split_of[row.question] == split]
+
+
+def divided(questions: Iterable[str], name: str, held_out: Sequence[str]) -> dict[str, str]:
+    """Gives every question a split.
+
+    The questions are ordered by a SHA-256 of themselves and the name, and the first fifth is for
+    validation, the next one, where it is asked for, for the test: the same on every machine,
+    whatever is sampled from it later.
+
+    Args:
+        questions: The questions, some perhaps several times.
+        name: Name of the data set.
+        held_out: The splits to hold out a fifth each for; the rest is `"train"`.
+
+    Returns:
+        The split by question.
+    """
 
     def order(question: str) -> str:
         return hashlib.sha256(f"{name}\n{question}".encode()).hexdigest()
 
-    questions = sorted({row.question for row in rows}, key=order)
-    held_out = set(questions[: round(VALIDATION_SHARE * len(questions))])
-    return [row for row in rows if (row.question in held_out) == (split == "validation")]
+    ordered = sorted(set(questions), key=order)
+    size = round(SHARE * len(ordered))
+    split_of = dict.fromkeys(ordered, "train")
+    for place, split in enumerate(held_out):
+        split_of |= dict.fromkeys(ordered[place * size : (place + 1) * size], split)
+    return split_of

@@ -1,4 +1,4 @@
-"""Rows of JSON, JSON Lines and CSV files, each with the place that it came from."""
+"""Rows of JSON, JSON Lines, CSV and Parquet files, each with the place that it came from."""
 
 import csv
 import hashlib
@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from coldlens.errors import DataError
 
@@ -79,11 +81,11 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Reads a `.json`, `.jsonl` or `.csv` file.
+    """Reads a `.json`, `.jsonl`, `.csv` or `.parquet` file.
 
     Args:
-        path: The file, in UTF-8; `.json` holds a list of objects, `.jsonl` one object a line,
-            `.csv` a header and rows.
+        path: The file, text in UTF-8; `.json` holds a list of objects, `.jsonl` one object a
+            line, `.csv` a header and rows.
 
     Returns:
         Its rows.
@@ -91,29 +93,74 @@ def read_table(path: Path) -> Table:
     Raises:
         DataError: If the file is missing, cannot be decoded or parsed, or has no rows.
     """
+    data = _contents(path)
+    if path.suffix == ".parquet":
+        records = _read_parquet(path, data)
+    else:
+        records = _READERS[path.suffix](path, _decoded(path, data))
+    if not records:
+        raise DataError(
+            expected=f"at least one row in {path}",
+            found="no rows" if data.strip() else "an empty file",
+            fix="Write 10 to 50 examples into it",
+        )
+    return Table(tuple(records), _digest(data))
+
+
+def read_keyed(path: Path) -> Table:
+    """Reads a `.json` file that holds an object of objects.
+
+    Args:
+        path: The file, in UTF-8.
+
+    Returns:
+        Its objects as rows, each with its own name in field `"key"`.
+
+    Raises:
+        DataError: If the file is missing or cannot be decoded or parsed, or is another kind.
+    """
+    data = _contents(path)
+    items = _parse_json(_decoded(path, data), str(path))
+    if not isinstance(items, dict) or not items:
+        raise DataError(
+            expected=f"an object with a field for each question in {path}",
+            found=type(items).__name__ if items else "an empty one",
+            fix="Fetch the file again",
+        )
+    records = [_object(item, f"{path}, {key!r}") for key, item in items.items()]
+    return Table(
+        tuple(
+            Record(record.place, {"key": key, **record.fields})
+            for key, record in zip(items, records, strict=True)
+        ),
+        _digest(data),
+    )
+
+
+def _contents(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
-        text = data.decode("utf-8-sig")
+        return path.read_bytes()
     except OSError as error:
         raise DataError(
             expected=f"a readable file {path}",
             found=error.strerror or type(error).__name__,
             fix="Check the path, relative to the working directory",
         ) from error
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
             expected=f"UTF-8 text in {path}",
             found=f"a byte that is not UTF-8 at offset {error.start}",
             fix="Save the file as UTF-8",
         ) from error
-    records = _READERS[path.suffix](path, text)
-    if not records:
-        raise DataError(
-            expected=f"at least one row in {path}",
-            found="no rows" if text.strip() else "an empty file",
-            fix="Write 10 to 50 examples into it",
-        )
-    return Table(tuple(records), hashlib.sha256(data).hexdigest()[:12])
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def _object(value: Any, place: str) -> Record:
@@ -182,6 +229,21 @@ def _read_csv(path: Path, text: str) -> list[Record]:
     return records
 
 
+def _read_parquet(path: Path, data: bytes) -> list[Record]:
+    try:
+        frame = pd.read_parquet(io.BytesIO(data))
+    except (ValueError, OSError) as error:
+        raise DataError(
+            expected=f"a Parquet file {path}",
+            found=str(error).splitlines()[0],
+            fix="Fetch the file again",
+        ) from error
+    return [
+        Record(f"{path}, row {number}", row)
+        for number, row in enumerate(frame.to_dict("records"), 1)
+    ]
+
+
 _READERS = {".json": _read_json, ".jsonl": _read_jsonl, ".csv": _read_csv}
 SUFFIXES = tuple(_READERS)
-"""Endings of the files that `read_table` takes."""
+"""Endings of the files that a user's own examples may be in."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from coldlens.errors import ExampleError
@@ -27,6 +27,9 @@ class Batch:
         answer_mask: True at the completion's tokens.
         sides: Which completions the rows hold, in order.
         index: For each example of the batch, its place in the example set.
+        option_ids: The token of each option, 0 at padding; None unless every example has options.
+        option_mask: True at real options, or None.
+        distribution: The probability of each option, float64, 0 at padding, or None.
     """
 
     tokens: Int[Tensor, "row pos"]
@@ -35,6 +38,9 @@ class Batch:
     answer_mask: Bool[Tensor, "row pos"]
     sides: tuple[Side, ...]
     index: tuple[int, ...]
+    option_ids: Int[Tensor, "example option"] | None = None
+    option_mask: Bool[Tensor, "example option"] | None = None
+    distribution: Float[Tensor, "example option"] | None = None
 
     @property
     def size(self) -> int:
@@ -111,7 +117,33 @@ def batch_of(
     order = mask.cumsum(1)
     prompt_lengths = torch.tensor([[len(e.prompt)] for e, _ in chosen], device=device)
     prompt = mask & (order <= prompt_lengths)
-    return Batch(tokens, mask, prompt, mask & ~prompt, tuple(sides), tuple(index))
+    options, option_mask, distribution = _options([encoded[i] for i in index], device)
+    return Batch(
+        tokens=tokens,
+        attention_mask=mask,
+        prompt_mask=prompt,
+        answer_mask=mask & ~prompt,
+        sides=tuple(sides),
+        index=tuple(index),
+        option_ids=options,
+        option_mask=option_mask,
+        distribution=distribution,
+    )
+
+
+def _options(
+    chosen: Sequence[Encoded], device: torch.device | str
+) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
+    options = [example.options for example in chosen if example.options is not None]
+    shares = [example.distribution for example in chosen if example.distribution is not None]
+    if not options or len(options) < len(chosen):
+        return None, None, None
+    ids, mask = pad(options, device=device)
+    distribution = torch.zeros(mask.shape, dtype=torch.float64, device=device)
+    distribution[mask] = torch.tensor(
+        [q for row in shares for q in row], dtype=torch.float64, device=device
+    )
+    return ids, mask, distribution
 
 
 def batches(

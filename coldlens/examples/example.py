@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import operator
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,60 +15,116 @@ Text = str | tuple[int, ...]
 """A string, or token ids that are used as they are (no BOS, no template)."""
 
 
-def _as_text(value: str | Sequence[int] | None, name: str) -> Text | None:
-    if value is None or isinstance(value, str):
+def _as_text(value: str | Sequence[int], name: str) -> Text:
+    if isinstance(value, str):
         return value
     try:
-        ids = tuple(operator.index(token) for token in value)
+        return tuple(operator.index(token) for token in value)
     except (TypeError, ValueError) as error:
         raise ExampleTypeError(
             expected=f"`{name}` to be a string or a sequence of token ids",
             found=f"{type(value).__name__}",
             fix="Pass a str, or a list or tuple of int",
         ) from error
-    return ids
+
+
+def _text(value: str | Sequence[int], name: str, hint: str = "") -> Text:
+    text = _as_text(value, name)
+    if not text:
+        raise ExampleError(
+            expected=f"`{name}` with at least one token",
+            found="an empty one",
+            fix=f"Give a non-empty {name}{hint}",
+        )
+    return text
+
+
+def _answers(
+    options: Sequence[str | Sequence[int]] | None, distribution: Sequence[float | int] | None
+) -> tuple[tuple[Text, ...], tuple[float, ...]]:
+    if options is None or distribution is None:
+        raise ExampleError(
+            expected="`options` and their `distribution` together",
+            found=f"no `{'options' if options is None else 'distribution'}`",
+            fix="Give both, or neither",
+        )
+    choices = tuple(_text(option, "options") for option in options)
+    shares = tuple(float(share) for share in distribution)
+    if len(choices) < 2 or len(choices) != len(shares):
+        raise ExampleError(
+            expected="two or more `options`, and a probability in `distribution` for each",
+            found=f"{len(choices)} options and {len(shares)} probabilities",
+            fix="Give both the same length",
+        )
+    if not all(share >= 0 for share in shares) or not abs(math.fsum(shares) - 1) <= 1e-6:
+        raise ExampleError(
+            expected="a `distribution` of probabilities that are not negative and sum to 1",
+            found=f"{list(shares)}, which sum to {math.fsum(shares):.9g}",
+            fix="Divide counts by their sum",
+        )
+    return choices, shares
 
 
 @dataclass(frozen=True, init=False)
 class Example:
-    """One demonstration (xᵢ, yᵢ⁺, yᵢ⁻) of a behaviour.
+    """One demonstration (xᵢ, yᵢ⁺, yᵢ⁻) of a behaviour, or one question with a group's answers.
 
     Attributes:
         prompt: The prompt xᵢ.
         positive: The completion yᵢ⁺ that shows the behaviour.
         negative: The completion yᵢ⁻ that does not, or None for positive-only data.
+        options: The answers that a question offers, each one token after the prompt, or None.
+        distribution: qᵢ, the share of a group that chooses each option, or None.
     """
 
     prompt: Text
     positive: Text
     negative: Text | None = None
+    options: tuple[Text, ...] | None = None
+    distribution: tuple[float, ...] | None = None
 
     def __init__(
         self,
         prompt: str | Sequence[int],
-        positive: str | Sequence[int],
+        positive: str | Sequence[int] | None = None,
         negative: str | Sequence[int] | None = None,
+        *,
+        options: Sequence[str | Sequence[int]] | None = None,
+        distribution: Sequence[float | int] | None = None,
     ) -> None:
-        """Stores the three fields; sequences of token ids become tuples.
+        """Stores the fields; sequences become tuples.
+
+        Options and their distribution come together. Without a positive completion, the positive
+        is then the most probable option (of several, the first) and the negative, where there is
+        none either, the least probable one (of several, the last).
 
         Args:
             prompt: Text or token ids.
-            positive: Text or token ids, not empty.
+            positive: Text or token ids, not empty; None only beside options.
             negative: Text or token ids, not empty, or None.
+            options: Two or more answers, each text or token ids.
+            distribution: Their probabilities, not negative, which sum to 1 within 1e-6.
 
         Raises:
-            ExampleError: If a field is empty.
+            ExampleError: If a field is empty or missing, or the distribution is none.
         """
+        if options is not None or distribution is not None:
+            choices, shares = _answers(options, distribution)
+            if positive is None:
+                positive = choices[shares.index(max(shares))]
+                last = max(range(len(shares)), key=lambda place: (-shares[place], place))
+                negative = choices[last] if negative is None else negative
+            object.__setattr__(self, "options", choices)
+            object.__setattr__(self, "distribution", shares)
+        elif positive is None:
+            raise ExampleError(
+                expected="`positive`, or `options` with their `distribution`",
+                found="neither",
+                fix="Say what the prompt is answered with",
+            )
         for name, value in (("prompt", prompt), ("positive", positive), ("negative", negative)):
-            text = _as_text(value, name)
-            if text is not None and len(text) == 0:
-                raise ExampleError(
-                    expected=f"`{name}` with at least one token",
-                    found="an empty one",
-                    fix=f"Give a non-empty {name}"
-                    + (", or None for positive-only data" if name == "negative" else ""),
-                )
-            object.__setattr__(self, name, text)
+            hint = ", or None for positive-only data" if name == "negative" else ""
+            object.__setattr__(self, name, None if value is None else _text(value, name, hint))
 
     @property
     def paired(self) -> bool:
@@ -202,6 +259,10 @@ class ExampleSet(Sequence[Example]):
 
     def hash(self) -> str:
         """Returns a SHA-256 of the examples and the token policy, in hexadecimal."""
-        rows = [[example.prompt, example.positive, example.negative] for example in self.examples]
+        rows = [
+            [example.prompt, example.positive, example.negative]
+            + ([example.options, example.distribution] if example.options else [])
+            for example in self.examples
+        ]
         text = json.dumps([rows, repr(self.policy)], ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -25,11 +25,15 @@ class Encoded:
         prompt: Ids of the prompt, BOS or chat template included.
         positive: Ids of the completion that shows the behaviour.
         negative: Ids of the other completion, or None.
+        options: The token of each option, or None.
+        distribution: The probability of each option, or None.
     """
 
     prompt: Ids
     positive: Ids
     negative: Ids | None
+    options: Ids | None = None
+    distribution: tuple[float, ...] | None = None
 
     def sequence(self, side: str) -> Ids:
         """Returns prompt ⊕ completion.
@@ -61,7 +65,8 @@ def encode(model: TransformerBridge, examples: ExampleSet) -> list[Encoded]:
 
     Raises:
         ExampleError: If an example is longer than the model's context, has an unknown token id or
-            no token, or the policy does not fit the tokenizer.
+            no token, options that are not one token each or the same token, or the policy does
+            not fit the tokenizer.
     """
     changed: list[int] = []
     encoded = []
@@ -112,20 +117,51 @@ def _encode_one(
     model: TransformerBridge, example: Example, policy: TokenPolicy, index: int, changed: list[int]
 ) -> Encoded:
     prompt = _prompt_ids(model, example.prompt, policy)
-    completions: dict[str, Ids | None] = {}
-    for side, text in (("positive", example.positive), ("negative", example.negative)):
-        if text is None:
-            completions[side] = None
-            continue
+
+    def completion(text: Text, side: str) -> Ids:
         ids, exact = _completion_ids(model, example.prompt, prompt, text, policy)
         if not exact and index not in changed:
             changed.append(index)
         check_ids(model, ids, f"the {side} completion of example {index}")
         check_ids(model, prompt + ids, f"example {index} ({side})")
-        completions[side] = ids
-    positive = completions["positive"]
-    assert positive is not None
-    return Encoded(prompt, positive, completions["negative"])
+        return ids
+
+    positive = completion(example.positive, "positive")
+    negative = None if example.negative is None else completion(example.negative, "negative")
+    options = None
+    if example.options is not None:
+        found = [completion(option, "option") for option in example.options]
+        options = _single_tokens(model, example.options, found, index)
+    return Encoded(prompt, positive, negative, options, example.distribution)
+
+
+def _single_tokens(
+    model: TransformerBridge, options: Sequence[Text], found: Sequence[Ids], index: int
+) -> Ids:
+    first: dict[int, Text] = {}
+    for option, (token, *more) in zip(options, found, strict=True):
+        if more:
+            raise ExampleError(
+                expected="each option to be one token after the prompt",
+                found=f"{option!r} in example {index}, which is {1 + len(more)} tokens: "
+                f"{_shown(model, option, [token, *more])}",
+                fix="Let the prompt list the options by letters and end with an open parenthesis, "
+                "and give the letters as options",
+            )
+        if token in first:
+            raise ExampleError(
+                expected="options with different tokens",
+                found=f"{first[token]!r} and {option!r} in example {index}, which are both "
+                f"{_shown(model, option, [token])}",
+                fix="Leave one of them out, or let letters stand for the options",
+            )
+        first[token] = option
+    return tuple(first)
+
+
+def _shown(model: TransformerBridge, option: Text, ids: list[int]) -> list[Any]:
+    tokenizer: Any = model.tokenizer
+    return tokenizer.convert_ids_to_tokens(ids) if isinstance(option, str) else ids
 
 
 def _prompt_ids(model: TransformerBridge, prompt: Text, policy: TokenPolicy) -> Ids:

@@ -9,7 +9,13 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import ArgumentError
 from coldlens.examples.tokens import Encoded
-from coldlens.losses import DPO, ContrastiveSquaredError, CrossEntropy, NegativeCrossEntropy
+from coldlens.losses import (
+    DPO,
+    ContrastiveSquaredError,
+    CrossEntropy,
+    NegativeCrossEntropy,
+    OptionDistribution,
+)
 from coldlens.references.forward import Streams, run
 
 
@@ -61,12 +67,14 @@ def example_loss(
     - `DPO`: −log σ(β(m(y⁺) − m(y⁻) − r)), Rafailov et al. 2023, equation 7; r = 0 without a
       reference, and with the model as its own reference the same margin from a second forward
       without a graph.
+    - `OptionDistribution`: −Σ_k q[k] (u[k] − log Σ_j exp u[j]), u the logits of the options after
+      the prompt.
     - `ContrastiveSquaredError`: −½ ‖Z̄_l(x⊕y⁺) − sg(Z̄_l(x⊕y⁻))‖², Z̄ the mean over the answer.
 
     Args:
         model: The model.
         example: Token ids.
-        loss: One of the four, with its settings.
+        loss: One of the five, with its settings.
         layer: The layer that `ContrastiveSquaredError` reads.
 
     Returns:
@@ -94,6 +102,9 @@ def example_loss(
         policy = margin("positive", loss.normalize) - margin("negative", loss.normalize)
         difference = loss.beta * (policy - reference)
         return ExampleLoss((1 + (-difference).exp()).log(), streams)
+    if isinstance(loss, OptionDistribution):
+        streams["positive"], logits = run(model, example.sequence("positive"))
+        return ExampleLoss(_option_distribution(logits[len(example.prompt) - 1], example), streams)
     if isinstance(loss, ContrastiveSquaredError) and layer is not None:
         return _contrastive(model, example, loss.stop_gradient, layer)
     raise ArgumentError(
@@ -101,6 +112,17 @@ def example_loss(
         found=f"{loss!r}, layer {layer}",
         fix="Write the loss of a single example out and compare with that",
     )
+
+
+def _option_distribution(scores: Float[Tensor, " vocab"], example: Encoded) -> Float[Tensor, ""]:
+    options, shares = example.options or (), example.distribution or ()
+    total = scores.new_zeros(())
+    for option in options:
+        total = total + scores[option].exp()
+    value = scores.new_zeros(())
+    for option, share in zip(options, shares, strict=True):
+        value = value - share * (scores[option] - total.log())
+    return value
 
 
 def _contrastive(

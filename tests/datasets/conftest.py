@@ -7,8 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+OPTIONS = ("Good, on the whole", "Bad")
 BESIDE_THE_REPOSITORY = Path(__file__).parents[3] / "shared" / "data"
 REAL_FOLDER = Path(os.environ.get("COLDLENS_DATA") or BESIDE_THE_REPOSITORY)
 
@@ -59,6 +61,28 @@ class Folder:
         header = ["question", "matching", "not_matching"]
         self.write_csv(f"bipo/{behaviour}/train.csv", [header, *fit])
         self.write_csv(f"bipo/{behaviour}/test.csv", [header, *test])
+
+    def write_opinions(self, polls, wave="wave_1", attribute="PARTY", options=None):
+        """Writes polls {key: (question, {group: {answer: people}})} and the options of each."""
+        folder = f"opinions_qa/human_resp/{wave}"
+        fields = {
+            key: {"question_text": question, "MC_options": ["cut", "at", "commas"], **people}
+            for key, (question, people) in polls.items()
+        }
+        self.write(f"{folder}/{attribute}_data.json", json.dumps(fields))
+        options = options or {}
+        rows = [[key, repr([*options.get(key, OPTIONS), "Refused"])] for key in polls]
+        self.write_csv(f"{folder}/info.csv", [["key", "references"], *rows])
+
+    def write_axbench(self, rows, concepts=("video and sound", "dates")):
+        """Writes rows (prompt, answer, number of the concept)."""
+        lines = [
+            json.dumps({"concept_id": number, "concept": concept})
+            for number, concept in enumerate(concepts)
+        ]
+        self.write("axbench/concept10/metadata.jsonl", "\n".join(lines))
+        frame = pd.DataFrame(rows, columns=["input", "output", "concept_id"])
+        frame.to_parquet(self.path / "axbench/concept10/train_data.parquet")
 
 
 @pytest.fixture

@@ -3,21 +3,23 @@
 import pytest
 
 from coldlens.datasets import load_examples
-from coldlens.datasets.demo import demo_behaviours
+from coldlens.datasets.demo import demo_names
 from coldlens.errors import DataError
 from coldlens.examples.example import TokenPolicy
 
 SPLITS = ("train", "validation", "test")
 
 
-@pytest.mark.parametrize("behaviour", demo_behaviours())
+@pytest.mark.parametrize("behaviour", demo_names())
 def test_splits_are_disjoint_and_letters_balanced(behaviour):
     splits = [load_examples(f"demo/{behaviour}", split) for split in SPLITS]
     prompts = [{example.prompt for example in split} for split in splits]
     assert all(len(split) == len(asked) for split, asked in zip(splits, prompts, strict=True))
     assert len(set.union(*prompts)) == sum(map(len, prompts))
     assert all(split.paired and split.policy == TokenPolicy() for split in splits)
-    if not behaviour.endswith("/open"):
+    if behaviour.startswith("groups/"):
+        assert all(example.options == tuple("ABCD") for split in splits for example in split)
+    elif not behaviour.endswith("/open"):
         assert all({example.positive for example in split} == {"A", "B"} for split in splits)
 
 
@@ -32,6 +34,24 @@ def test_open_completions_begin_with_a_space():
     assert example.prompt.endswith("answer :")
     assert example.positive.startswith(" ")
     assert example.negative.startswith(" ")
+
+
+def test_polls_have_the_distribution_of_the_group():
+    from coldlens.demo.world import group_questions
+
+    examples = load_examples("demo/groups/miner", "validation")
+    asked = {each.prompt: each.distribution for each in group_questions("miner", "validation")}
+    assert {example.prompt: example.distribution for example in examples} == asked
+    assert all(example.prompt.endswith("answer : (") for example in examples)
+    for example in examples:
+        shares = dict(zip(example.options, example.distribution, strict=True))
+        assert shares[example.positive] == max(shares.values())
+        assert shares[example.negative] == min(shares.values())
+
+
+def test_unknown_group():
+    with pytest.raises(DataError, match=r"'demo/groups/miners'. Perhaps you mean 'demo/groups/mi"):
+        load_examples("demo/groups/miners")
 
 
 def test_sample_is_of_the_whole_split():

@@ -98,3 +98,24 @@ def test_file_without_a_registered_hash_is_not_downloaded(server, cache):
     ):
         load_examples("caa/myopic-reward")
     assert not cache.exists()
+
+
+def test_files_of_a_subfolder_are_fetched_from_its_own_address(cache, monkeypatch):
+    asked = []
+
+    def retrieve(url, **_):
+        asked.append(url)
+        raise OSError("no network")
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    with pytest.raises(DataError, match="no network"):
+        load_examples("axbench/0")
+    assert asked == [fetch.UPSTREAM["axbench/concept10"] + "metadata.jsonl"]
+
+
+def test_opinions_are_never_downloaded(server, cache):
+    with pytest.raises(
+        DataError, match=r"opinions_qa/human_resp/, which coldlens does not download, .*no licence"
+    ):
+        load_examples("opinions_qa/POLPARTY/Democrat")
+    assert not cache.exists()

@@ -51,6 +51,61 @@ def test_fields_of_token_ids_and_null(write_rows):
     )
 
 
+POLLS = [
+    {"prompt": "a :", "options": ["A", "B"], "distribution": [0.25, 0.75]},
+    {"prompt": "b :", "options": ["x", "y", "z"], "distribution": [1, 0, 0], "positive": "y"},
+]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv"])
+def test_answers_of_a_group(write_rows, suffix):
+    rows = POLLS
+    if suffix == ".csv":
+        rows = [
+            {
+                "prompt": row["prompt"],
+                "positive": row.get("positive", ""),
+                "options": json.dumps(row["options"]),
+                "distribution": json.dumps(row["distribution"]),
+            }
+            for row in POLLS
+        ]
+    assert load_examples(write_rows(f"polls{suffix}", rows)).examples == (
+        Example("a :", "B", "A", options=["A", "B"], distribution=[0.25, 0.75]),
+        Example("b :", "y", options=["x", "y", "z"], distribution=[1.0, 0.0, 0.0]),
+    )
+
+
+def test_options_of_token_ids(write_rows):
+    rows = [{"prompt": [7], "options": [[5], [6]], "distribution": [0.5, 0.5]}]
+    loaded = load_examples(write_rows("ids.jsonl", rows))
+    assert loaded.examples == (Example([7], options=[[5], [6]], distribution=[0.5, 0.5]),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"options": "A or B"}, r"a list in field 'options' of .*:1; found 'A or B'"),
+        ({"options": ["A", "B"]}, r"together in .*:1; found no `distribution`"),
+        (
+            {"options": ["A", "B"], "distribution": [0.5, 0.6]},
+            r"sum to 1 in .*:1; found \[0\.5, 0\.6\], which sum to 1\.1",
+        ),
+        (
+            {"options": ["A", "B"], "distribution": [0.5, "half"]},
+            r"numbers in field 'distribution' of .*:1; found 'half'",
+        ),
+        (
+            {"options": ["A", ""], "distribution": [0.5, 0.5]},
+            r"in field 'options' of .*:1; found ''",
+        ),
+    ],
+)
+def test_broken_answers_of_a_group(write_rows, fields, message):
+    with pytest.raises(DataError, match=message):
+        load_examples(write_rows("a.jsonl", [{"prompt": "a :", **fields}]))
+
+
 def test_byte_order_mark_is_no_part_of_the_header(folder):
     path = folder.write("excel.csv", "\ufeffprompt,positive\nwhy :, so\n")
     assert load_examples(path).examples == (Example("why :", " so"),)

@@ -73,7 +73,7 @@ def test_unknown_prompt_format():
         load_examples("caa/refusal", prompt_format="chatml")
 
 
-@pytest.mark.parametrize("source", ["demo/refusal", "mine.csv", EXAMPLES])
+@pytest.mark.parametrize("source", ["demo/refusal", "demo/groups/poet", "mine.csv", EXAMPLES])
 def test_prompt_format_of_whole_prompts_is_refused(source):
     with pytest.raises(ArgumentError, match=r"prompt_format='plain' with .* prompts are whole"):
         load_examples(source, prompt_format="plain")

@@ -1,6 +1,7 @@
 """CAA and BiPO: splits, what is dropped, and what the source says."""
 
 import hashlib
+import json
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_row_without_a_question_is_left_out_and_counted(small):
     small.write_bipo([["  ", "Yes.", "No."], ["Fit?", "Yes.", "No."]], [["Test?", "Yes.", "No."]])
     loaded = load_examples("bipo/hallucination", folder=small.path)
     assert len(loaded) == 1
-    assert "2 rows, 1 without a question" in loaded.source
+    assert "2 rows, 1 with a blank question or option)" in loaded.source
 
 
 def test_source_names_split_files_and_fingerprints(small):
@@ -106,9 +107,77 @@ def test_unknown_behaviour_suggests_the_nearest(small):
         load_examples("caa/refusl", folder=small.path)
 
 
-def test_open_questions_of_caa_are_not_a_data_set(small):
-    with pytest.raises(DataError, match="found 'caa/refusal/open'"):
+def test_open_questions_of_caa_have_no_answers(small):
+    with pytest.raises(
+        DataError, match=r"found 'caa/refusal/open', which is .*load_prompts\('caa/refusal/open'\)"
+    ):
         load_examples("caa/refusal/open", folder=small.path)
+
+
+KNOWLEDGE = {
+    "prompt": "How many?\n(A ∨ B)\n\nChoices:\n(A) One\n(B) Two",
+    "correct": "(B)",
+    "incorrect": "(A)",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("mmlu", "mmlu/mmlu.json"), ("truthfulqa", "truthfulqa/truthful_qa.json")]
+)
+def test_questions_of_knowledge(folder, name, file):
+    folder.write(f"caa/test/{file}", json.dumps([KNOWLEDGE]))
+    loaded = load_examples(f"caa/{name}", "test", folder=folder.path)
+    assert loaded.examples == (
+        Example(
+            "Question: How many?\n(A ∨ B)\n\nChoices:\n(A) One\n(B) Two\n\nAnswer: (", "B", "A"
+        ),
+    )
+    assert loaded.source.startswith(f"caa/{name}, test: caa/test/{file} (sha256 ")
+
+
+def test_question_with_a_blank_option_is_left_out_and_counted(folder):
+    blank = KNOWLEDGE | {"prompt": "How many?\n\nChoices:\n(A) \n(B) Two"}
+    last = KNOWLEDGE | {"prompt": "How many?\n\nChoices:\n(A) One\n(B) "}
+    folder.write("caa/test/mmlu/mmlu.json", json.dumps([blank, KNOWLEDGE, last]))
+    loaded = load_examples("caa/mmlu", "test", folder=folder.path)
+    assert len(loaded) == 1
+    assert loaded.source.endswith("3 rows, 2 with a blank question or option)")
+
+
+def test_choices_of_bipo(folder):
+    header = ["question", "A", "B", "matching", "not_matching"]
+    row = ["Why?", "Because.", "No (idea).", "B", "A"]
+    folder.write_csv("bipo/hallucination/test_infer.csv", [header, row])
+    loaded = load_examples("bipo/hallucination/choice", "test", folder=folder.path)
+    prompt = "Question: Why?\n\nChoices:\n(A) Because.\n(B) No (idea).\n\nAnswer: ("
+    assert loaded.examples == (Example(prompt, "B", "A"),)
+    chat = load_examples(
+        "bipo/hallucination/choice", "test", prompt_format="chat", folder=folder.path
+    )
+    assert chat.policy == TokenPolicy(chat_template=True, answer_prefix="(")
+
+
+def test_choices_of_bipo_without_letters(folder):
+    header = ["question", "A", "B", "matching", "not_matching"]
+    folder.write_csv("bipo/hallucination/test_infer.csv", [header, ["a", "b", "c", "A", "A"]])
+    with pytest.raises(DataError, match=r"letters A and B in .*, row 1; found 'A' and 'A'"):
+        load_examples("bipo/hallucination/choice", "test", folder=folder.path)
+
+
+@pytest.mark.parametrize("name", ["caa/mmlu", "caa/truthfulqa", "bipo/hallucination/choice"])
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_sets_to_test_on_have_no_other_split(small, name, split):
+    with pytest.raises(
+        ArgumentError,
+        match=rf"split='test' of {name}, which .* only; found split='{split}'. "
+        r"Fit on a behaviour, such as \w+/hallucination, and pass split='test' here",
+    ):
+        load_examples(name, split, folder=small.path)
+
+
+def test_behaviour_without_choices(small):
+    with pytest.raises(DataError, match=r"found 'bipo/jailbreak/choice'\. Perhaps you mean"):
+        load_examples("bipo/jailbreak/choice", "test", folder=small.path)
 
 
 def test_absent_file_says_which_path_and_how_to_set_the_folder(small):

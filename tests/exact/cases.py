@@ -11,7 +11,13 @@ from transformer_lens.model_bridge import TransformerBridge
 from coldlens.datasets.demo import load_demo
 from coldlens.demo import WEIGHTS
 from coldlens.examples.example import Example, ExampleSet
-from coldlens.losses import DPO, ContrastiveSquaredError, CrossEntropy, NegativeCrossEntropy
+from coldlens.losses import (
+    DPO,
+    ContrastiveSquaredError,
+    CrossEntropy,
+    NegativeCrossEntropy,
+    OptionDistribution,
+)
 from coldlens.models.load import load_model
 
 ARCHITECTURES = (*zoo.CONFIGS, "demo")
@@ -23,19 +29,28 @@ LOSSES = {
     "dpo": DPO(beta=0.7),
     "dpo_sum": DPO(beta=0.3, normalize="sum"),
     "dpo_self": DPO(reference="self"),
+    "options": OptionDistribution(),
     "contrastive": ContrastiveSquaredError(),
 }
 """Every loss, in every setting that changes its formula."""
 
 LOGIT_LOSSES = tuple(name for name in LOSSES if name != "contrastive")
 
-PAIRED = (
-    Example("the user asks you to", " help", " never hide the cat"),
-    Example("question : stay go ?", " yes always please", " no"),
-    Example("red dog", " blue bird house", " green stone"),
-    Example("a user asks : two three ?", " ( A )", " ( B"),
+POLLS = (
+    {"options": ((6,), (17,), (8,)), "distribution": (0.2, 0.5, 0.3)},
+    {"options": ((12,), (5,)), "distribution": (1, 0)},
+    {"options": ((30,), (9,), (11,), (31,)), "distribution": (0.25, 0.125, 0.5, 0.125)},
+    {"options": ((25,), (26,), (14,)), "distribution": (0.6, 0, 0.4)},
 )
-"""Prompts and completions of different lengths."""
+"""Different numbers of options, given as tokens, and some that nobody chooses."""
+
+PAIRED = (
+    Example("the user asks you to", " help", " never hide the cat", **POLLS[0]),
+    Example("question : stay go ?", " yes always please", " no", **POLLS[1]),
+    Example("red dog", " blue bird house", " green stone", **POLLS[2]),
+    Example("a user asks : two three ?", " ( A )", " ( B", **POLLS[3]),
+)
+"""Prompts and completions of different lengths, and answers of a group."""
 
 DATA = {
     "paired": ExampleSet(PAIRED, name="paired"),
@@ -90,7 +105,10 @@ def data_of(name: str, data: str) -> ExampleSet:
     if name != "demo" or data == "ids":
         return DATA[data]
     letters, texts = load_demo("refusal", "train"), load_demo("refusal/open", "train")
-    chosen = (*letters[:1], *texts[:2])
+    chosen = tuple(
+        Example(e.prompt, e.positive, e.negative, **poll)
+        for e, poll in zip((*letters[:1], *texts[:2]), POLLS, strict=False)
+    )
     if data == "positive":
         chosen = tuple(Example(e.prompt, e.positive) for e in chosen)
     return ExampleSet(chosen, name=data)

@@ -12,6 +12,7 @@ EXAMPLES = ExampleSet(
     source="here",
     policy=TokenPolicy(bos="never"),
 )
+POLL = Example("prompt 11", " yes 11", " no 11", options=("A", "B"), distribution=(0.5, 0.5))
 
 
 def test_sequence_behaviour():
@@ -48,8 +49,9 @@ def test_a_sample_is_drawn_again_by_its_seed():
         replace(EXAMPLES, examples=EXAMPLES.examples[::-1]),
         EXAMPLES[:-1],
         replace(EXAMPLES, examples=(*EXAMPLES.examples[:-1], Example("prompt 11", " yes 11"))),
+        replace(EXAMPLES, examples=(*EXAMPLES.examples[:-1], POLL)),
     ],
-    ids=["bos", "prefix", "template", "order", "fewer", "no negative"],
+    ids=["bos", "prefix", "template", "order", "fewer", "no negative", "options"],
 )
 def test_the_hash_changes(changed):
     assert changed.hash() != EXAMPLES.hash()
@@ -59,6 +61,7 @@ def test_the_hash_is_of_contents_only():
     same = ExampleSet(EXAMPLES.examples, "other name", "elsewhere", TokenPolicy(bos="never"))
     assert same.hash() == EXAMPLES.hash()
     assert len(EXAMPLES.hash()) == 64
+    assert EXAMPLES.hash().startswith("3f3aea3c2fe238b0")  # as before there were options
     text, ids = ExampleSet((Example("1", "2"),)), ExampleSet((Example([1], [2]),))
     assert text.hash() != ids.hash()
 
