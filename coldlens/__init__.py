@@ -5,18 +5,22 @@ The public names are those of `__all__`; everything else may move.
 
 from coldlens.compare.compare import compare_directions
 from coldlens.compare.report import DirectionReport
-from coldlens.datasets import load_examples
+from coldlens.datasets import load_examples, load_prompts
 from coldlens.directions import (
     ICV,
     METHODS,
+    BiPO,
     ColdFD,
     ColdJVP,
     ColdKernel,
     DiffMean,
     FineTune,
+    LoRA,
     Method,
     Probe,
     Random,
+    ReFTMLP,
+    ReFTVector,
     RepE,
 )
 from coldlens.errors import (
@@ -30,8 +34,10 @@ from coldlens.errors import (
     NumericsError,
     SteeringError,
 )
+from coldlens.evaluation import METRICS, Evaluation, Generation, Metric, evaluate
 from coldlens.examples.batch import Batch
 from coldlens.examples.example import Example, ExampleSet, TokenPolicy
+from coldlens.examples.in_context import in_context
 from coldlens.examples.positions import show_positions
 from coldlens.examples.tokens import BoundaryWarning
 from coldlens.losses import (
@@ -39,7 +45,9 @@ from coldlens.losses import (
     ContrastiveSquaredError,
     CrossEntropy,
     NegativeCrossEntropy,
+    OptionDistribution,
     completion_log_probs,
+    option_log_probs,
 )
 from coldlens.models.load import load_model
 from coldlens.steering.static import StaticSteering
@@ -51,8 +59,10 @@ __all__ = [
     "DPO",
     "ICV",
     "METHODS",
+    "METRICS",
     "ArgumentError",
     "Batch",
+    "BiPO",
     "BoundaryWarning",
     "ColdFD",
     "ColdJVP",
@@ -63,18 +73,25 @@ __all__ = [
     "DataError",
     "DiffMean",
     "DirectionReport",
+    "Evaluation",
     "Example",
     "ExampleError",
     "ExampleSet",
     "ExampleTypeError",
     "FineTune",
+    "Generation",
+    "LoRA",
     "Method",
+    "Metric",
     "ModelError",
     "ModelTypeError",
     "NegativeCrossEntropy",
     "NumericsError",
+    "OptionDistribution",
     "Probe",
     "Random",
+    "ReFTMLP",
+    "ReFTVector",
     "RepE",
     "StaticSteering",
     "Steering",
@@ -82,7 +99,11 @@ __all__ = [
     "TokenPolicy",
     "compare_directions",
     "completion_log_probs",
+    "evaluate",
+    "in_context",
     "load_examples",
     "load_model",
+    "load_prompts",
+    "option_log_probs",
     "show_positions",
 ]

@@ -95,8 +95,8 @@ def collect(
         loader = batches(encoded, sides, batch_size, device=device)
         with exchanged(model, {**point, **leaves}):
             for batch in tqdm(loader, total=total, desc="examples", disable=not progress):
-                _run_batch(model, batch, layers, part, leaves, gathered)
-    return gathered.evidence(examples, encoded, batch_size)
+                run_batch(model, batch, layers, part, leaves, gathered)
+    return gathered.evidence(examples, encoded, batch_size, progress)
 
 
 def _passes(model: TransformerBridge, needs: Needs) -> list[tuple[Needs, torch.dtype | None]]:
@@ -115,7 +115,7 @@ def _sides(needs: Needs, examples: ExampleSet) -> tuple[Side, ...]:
     return tuple(side for side in BOTH if side in wanted)
 
 
-def _run_batch(
+def run_batch(
     model: TransformerBridge,
     batch: Batch,
     layers: tuple[int, ...],
@@ -123,6 +123,16 @@ def _run_batch(
     leaves: Mapping[str, Tensor],
     gathered: Gathered,
 ) -> None:
+    """Runs one batch forward once and backward once a loss, and adds what was found.
+
+    Args:
+        model: The model, at the parameter values to compute at.
+        batch: The batch.
+        layers: 0-based blocks, ascending.
+        needs: What to gather.
+        leaves: The parameters to differentiate, among the model's present values, by name.
+        gathered: Where it is added.
+    """
     losses = [loss for loss in needs.losses if not reads_residual(loss)]
     cut = min(layers) if losses and not leaves else None
 

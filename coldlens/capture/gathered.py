@@ -112,13 +112,16 @@ class Gathered:
             else:
                 total[name] = accurate.clone()
 
-    def evidence(self, examples: ExampleSet, encoded: list[Encoded], batch_size: int) -> Evidence:
+    def evidence(
+        self, examples: ExampleSet, encoded: list[Encoded], batch_size: int, progress: bool
+    ) -> Evidence:
         """Returns what was gathered, after checking that it is finite.
 
         Args:
             examples: The examples.
             encoded: Their tokens.
             batch_size: Examples a batch.
+            progress: Whether later passes show progress bars.
 
         Returns:
             The evidence.
@@ -155,6 +158,7 @@ class Gathered:
             self._parameters,
             self._losses,
             batch_size,
+            progress,
         )
 
 

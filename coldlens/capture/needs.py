@@ -57,6 +57,7 @@ class Evidence:
             deepest layer that the loss depends on.
         losses: ℓᵢ by loss, shape [example].
         batch_size: Examples a batch, for a method that passes over them again.
+        progress: Whether such a method shows a progress bar.
     """
 
     examples: ExampleSet
@@ -67,3 +68,4 @@ class Evidence:
     parameter_gradients: dict[Any, dict[str, Tensor]]
     losses: dict[Any, Float[Tensor, " example"]]
     batch_size: int
+    progress: bool = False

@@ -69,7 +69,7 @@ def estimate(
     needs = Needs()
     for method in methods.values():
         needs = needs | method.needs(examples)
-    extra = sum(method.extra_passes for method in methods.values())
+    extra = sum(m.extra_passes + m.layer_passes * len(layers) for m in methods.values())
     few = min(PILOT_PROMPTS, len(examples))
     forwards = sum(m.forwards * prompts + m.pilot_forwards * few for m in methods.values())
     tokens = sum(len(e.prompt) * (1 + (e.negative is not None)) for e in encoded)

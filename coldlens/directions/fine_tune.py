@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs, collect
@@ -80,7 +81,8 @@ class FineTune(Method):
             name: torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
             for name, value in start.items()
         }
-        for _ in range(self.steps):
+        steps = tqdm(range(self.steps), desc=self.label, disable=not evidence.progress)
+        for _ in steps:
             values = {name: start[name] + moved[name] for name in start}
             found = collect(
                 model,

@@ -48,6 +48,11 @@ class Method(ABC):
         """Passes over the examples, forward and backward, beyond the shared one."""
         return 0
 
+    @property
+    def layer_passes(self) -> int:
+        """Further passes over the examples that each layer needs for itself."""
+        return 0
+
     @abstractmethod
     def needs(self, examples: ExampleSet) -> Needs:
         """Says what to gather from the examples.

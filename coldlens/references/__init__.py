@@ -12,6 +12,7 @@ names of losses, and they leave the model, its `.grad` and its hooks as they wer
 - `fine_tuned`, `parameter_change`: `FineTune`;
 - `diff_mean`, `principal_direction`, `joint_principal_direction`: `DiffMean`, `RepE`, `ICV`;
 - `identity_kernel`, `linear_kernel`: `ColdKernel`;
+- `reft_vector`, `reft_mlp`, `bipo_vector`: the trained interventions;
 - `logistic_gradient`, `logistic_weights`: `Probe`;
 - `jacobian_given`, `difference_given`, `linear_kernel_given`: several layers at once.
 """
@@ -36,12 +37,14 @@ from coldlens.references.kernel import identity_kernel, linear_kernel, summed_gr
 from coldlens.references.losses import ExampleLoss, example_loss, log_probability
 from coldlens.references.positions import position_indices
 from coldlens.references.probe import logistic_gradient, logistic_weights, unit_scale
+from coldlens.references.training import bipo_vector, reft_mlp, reft_vector
 
 __all__ = [
     "ExampleLoss",
     "ParameterValues",
     "activation_gradients",
     "answer_mean",
+    "bipo_vector",
     "diff_mean",
     "difference_given",
     "example_loss",
@@ -64,6 +67,8 @@ __all__ = [
     "parameter_gradient",
     "position_indices",
     "principal_direction",
+    "reft_mlp",
+    "reft_vector",
     "run",
     "summed_gradient",
     "unit_scale",

@@ -1,0 +1,171 @@
+"""What the trained interventions share: one layer at a time, through the frozen model."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.capture import Evidence, Needs
+from coldlens.directions.trained import Trained, frozen, require_logit_loss
+from coldlens.examples.batch import Batch, batch_of
+from coldlens.examples.example import ExampleSet
+from coldlens.examples.positions import Positions, check_positions, select
+from coldlens.losses import Loss, sides_of
+from coldlens.models.forward import residuals
+from coldlens.steering.steering import Origin, Steering
+from coldlens.steering.trained import TrainedVector, Weights
+
+logger = logging.getLogger(__name__)
+
+Objective = Callable[[Float[Tensor, "row pos vocab"], Batch, float], Float[Tensor, " example"]]
+"""(logits, batch, sign of the intervention) → loss of each example."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedIntervention(Trained):
+    """A change of Z_l, trained through the frozen model: a vector unless a method says otherwise.
+
+    Each layer is trained alone, as the only intervention, in a training of its own with the same
+    seed: L trainings for L layers. Gradients flow from the logits down to the layer and no
+    further; the model's parameters get none. It computes in float32 or better.
+
+    Attributes:
+        positions: Where the change is added in training, of prompt and completion.
+    """
+
+    positions: Positions = "all"
+    signs: ClassVar[tuple[float, ...]] = (1.0,)
+
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        super().__post_init__()
+        check_positions(self.positions)
+
+    @property
+    def layer_passes(self) -> int:
+        """One pass an epoch."""
+        return self.epochs
+
+    @abstractmethod
+    def loss_of(self, examples: ExampleSet) -> Loss:
+        """Returns the loss whose gradient the first step follows.
+
+        Args:
+            examples: The examples.
+
+        Returns:
+            A loss of the logits.
+        """
+
+    @abstractmethod
+    def objective(self, model: TransformerBridge, evidence: Evidence) -> Objective:
+        """Builds what is trained on; the model has its accurate parameters here.
+
+        Args:
+            model: The model.
+            evidence: The examples.
+
+        Returns:
+            The loss of some examples from their logits.
+        """
+
+    def start(self, width: int, generator: torch.Generator) -> Weights:
+        """Draws the initial weights of a layer, with which the change is zero.
+
+        Args:
+            width: d_model.
+            generator: The source of randomness.
+
+        Returns:
+            The weights, float64: here a vector of zeros.
+        """
+        return {"vector": torch.zeros(width, dtype=torch.float64)}
+
+    def change(self, weights: Weights, residual: Float[Tensor, "row pos d"]) -> Tensor:
+        """Computes the change.
+
+        Args:
+            weights: The weights of a layer.
+            residual: Z_l.
+
+        Returns:
+            What is added to Z_l, of a shape that broadcasts with it: here the vector.
+        """
+        return weights["vector"]
+
+    def steering(
+        self, origin: Origin, weights: Weights, losses: Float[Tensor, "layer epoch 2"]
+    ) -> Steering:
+        """Wraps what was trained.
+
+        Args:
+            origin: Model, layers, provenance, policy and prompts.
+            weights: The weights of all layers along a first axis.
+            losses: Mean loss a layer and epoch, of the examples trained on and held out.
+
+        Returns:
+            The steering: here a static one, without a coherence since no vectors were averaged.
+        """
+        vectors = weights["vector"]
+        unknown = vectors.new_full((len(vectors),), float("nan"))
+        return TrainedVector(origin, vectors, unknown, losses)
+
+    def needs(self, examples: ExampleSet) -> Needs:
+        """Returns the gradient of the first step, in whose pass the loss is checked."""
+        loss = self.loss_of(examples)
+        require_logit_loss(loss)
+        sides_of(loss, examples)
+        return Needs(gradients=frozenset({(loss, self.positions)}))
+
+    @torch.inference_mode(False)
+    def solve(self, model: TransformerBridge, evidence: Evidence) -> Steering:
+        """Returns the interventions of all layers, each trained alone."""
+        trained: list[Weights] = []
+        curves: list[Tensor] = []
+        with frozen(model):
+            objective = self.objective(model, evidence)
+            for layer in tqdm(evidence.layers, desc=self.label, disable=not evidence.progress):
+                weights, curve = self._train_layer(model, evidence, objective, layer)
+                trained.append(weights)
+                curves.append(curve)
+                logger.info("%s, layer %d: losses by epoch %s", self.label, layer, curve.tolist())
+        stacked = {name: torch.stack([one[name] for one in trained]) for name in trained[0]}
+        origin = self.origin(model, evidence, loss=self.loss_of(evidence.examples))
+        return self.steering(origin, stacked, torch.stack(curves))
+
+    def _train_layer(
+        self, model: TransformerBridge, evidence: Evidence, objective: Objective, layer: int
+    ) -> tuple[Weights, Float[Tensor, "epoch 2"]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        first = next(model.original_model.parameters())
+        weights = {
+            name: value.to(first).requires_grad_()
+            for name, value in self.start(model.cfg.d_model, generator).items()
+        }
+        sides = sides_of(self.loss_of(evidence.examples), evidence.examples)
+
+        def losses(index: Sequence[int], sign: float) -> Tensor:
+            batch = batch_of(evidence.encoded, index, sides, device=first.device)
+            mask = select(self.positions, batch.prompt_mask, batch.answer_mask).unsqueeze(-1)
+            _, logits = residuals(
+                model,
+                batch.tokens,
+                batch.attention_mask,
+                [layer],
+                edit=lambda _, residual: residual + sign * mask * self.change(weights, residual),
+                logits=True,
+            )
+            assert logits is not None
+            return objective(logits, batch, sign)
+
+        curve = self.train(
+            list(weights.values()), losses, len(evidence.encoded), generator, self.signs
+        )
+        return {name: value.detach() for name, value in weights.items()}, curve
