@@ -23,6 +23,8 @@ from coldlens.directions import (
     ReFTVector,
     RepE,
 )
+from coldlens.equivalence.report import Equivalences
+from coldlens.equivalence.verify import verify_equivalences
 from coldlens.errors import (
     ArgumentError,
     ColdlensError,
@@ -40,6 +42,9 @@ from coldlens.examples.example import Example, ExampleSet, TokenPolicy
 from coldlens.examples.in_context import in_context
 from coldlens.examples.positions import show_positions
 from coldlens.examples.tokens import BoundaryWarning
+from coldlens.kernels.agreement import kernel_agreement
+from coldlens.kernels.ntk import EmpiricalNTK
+from coldlens.kernels.report import KernelAgreement
 from coldlens.losses import (
     DPO,
     ContrastiveSquaredError,
@@ -73,6 +78,8 @@ __all__ = [
     "DataError",
     "DiffMean",
     "DirectionReport",
+    "EmpiricalNTK",
+    "Equivalences",
     "Evaluation",
     "Example",
     "ExampleError",
@@ -80,6 +87,7 @@ __all__ = [
     "ExampleTypeError",
     "FineTune",
     "Generation",
+    "KernelAgreement",
     "LoRA",
     "Method",
     "Metric",
@@ -101,9 +109,11 @@ __all__ = [
     "completion_log_probs",
     "evaluate",
     "in_context",
+    "kernel_agreement",
     "load_examples",
     "load_model",
     "load_prompts",
     "option_log_probs",
     "show_positions",
+    "verify_equivalences",
 ]

@@ -82,10 +82,7 @@ def loaded(folder: str | Path, kind: ResultKind) -> tuple[dict[str, pd.DataFrame
     try:
         about = json.loads((source / MARKER).read_text())
         found = about.pop("format")
-        tables = {
-            name: pd.read_csv(source / f"{name}.csv", float_precision="round_trip")
-            for name in kind.tables
-        }
+        tables = {name: pd.read_csv(source / f"{name}.csv") for name in kind.tables}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise DataError(
             expected=f"a folder with the saved result of {kind.maker}",

@@ -71,7 +71,10 @@ def estimate(
         needs = needs | method.needs(examples)
     extra = sum(m.extra_passes + m.layer_passes * len(layers) for m in methods.values())
     few = min(PILOT_PROMPTS, len(examples))
-    forwards = sum(m.forwards * prompts + m.pilot_forwards * few for m in methods.values())
+    forwards = sum(
+        (m.forwards + m.layer_forwards * len(layers)) * prompts + m.pilot_forwards * few
+        for m in methods.values()
+    )
     tokens = sum(len(e.prompt) * (1 + (e.negative is not None)) for e in encoded)
     tokens += sum(len(e.positive) + len(e.negative or ()) for e in encoded)
     width = working_dtype(model).itemsize

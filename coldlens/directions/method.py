@@ -39,6 +39,11 @@ class Method(ABC):
         return 0
 
     @property
+    def layer_forwards(self) -> int:
+        """Further forwards of one new prompt that each layer needs for itself."""
+        return 0
+
+    @property
     def pilot_forwards(self) -> int:
         """Forward passes over a batch of up to eight prompts that a fit needs."""
         return 0

@@ -1,5 +1,8 @@
 """Percentile bootstrap over questions."""
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Float
 
@@ -22,12 +25,35 @@ def interval(
     Returns:
         Lower and upper end; nan where there is no value.
     """
-    known = values[~np.isnan(values)].astype(np.float64)
-    if len(known) == 0:
-        return float("nan"), float("nan")
-    draws = np.random.default_rng(seed).multinomial(
-        len(known), np.full(len(known), 1 / len(known)), size=RESAMPLES
-    )
-    means = draws @ known / len(known)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return interval_of_mean([values], seed, level)
+
+
+def interval_of_mean(
+    groups: Sequence[Float[np.ndarray, " _"]], seed: int = 0, level: float = LEVEL
+) -> tuple[float, float]:
+    """Returns the interval of the mean of several means, each over questions of its own.
+
+    Args:
+        groups: The values of each group, whose questions are drawn apart from the others'.
+        seed: Seed of the draws.
+        level: The coverage aimed at.
+
+    Returns:
+        Lower and upper end; nan where a group has no value.
+    """
+    means = np.zeros(RESAMPLES)
+    for place, values in enumerate(groups):
+        known = values[~np.isnan(values)].astype(np.float64)
+        if len(known) == 0:
+            return float("nan"), float("nan")
+        means += _draws(len(known), seed + place) @ known / len(known)
+    low, high = np.quantile(means / len(groups), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=16)
+def _draws(count: int, seed: int) -> Float[np.ndarray, "resample question"]:
+    """Returns how often each question is drawn, in each resample."""
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    return drawn.astype(np.float64)

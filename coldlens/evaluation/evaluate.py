@@ -14,7 +14,7 @@ from coldlens.errors import ArgumentError
 from coldlens.evaluation.evaluation import PREFIX, Evaluation
 from coldlens.evaluation.generation import Generation
 from coldlens.evaluation.metrics import Metric, choose_metrics
-from coldlens.evaluation.questions import Questions, Reading
+from coldlens.evaluation.questions import Questions, Reading, require_motion
 from coldlens.examples.batch import BOTH, Side
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.examples.positions import Positions, check_positions
@@ -166,7 +166,9 @@ def _steered(
 ) -> Reading:
     if len(layers) > 1:
         return questions.steered_jointly(steering, layers, eta, positions)
-    ((layer, change),) = questions.displacements(steering, layers).items()
+    changes = questions.displacements(steering, layers)
+    require_motion(changes)
+    ((layer, change),) = changes.items()
     return questions.steered(change, layer, eta, positions)
 
 
@@ -176,6 +178,12 @@ def _layers(
     layer: SupportsIndex | Sequence[SupportsIndex] | None,
 ) -> tuple[int, ...]:
     if steering is None:
+        if layer is not None:
+            raise ArgumentError(
+                expected="a layer only with a steering",
+                found=f"layer={layer} and steering=None",
+                fix="Pass the steering too, or leave layer out to measure the model itself",
+            )
         return ()
     if layer is None:
         raise ArgumentError(
@@ -185,5 +193,11 @@ def _layers(
         )
     steering.check_model(model)
     wanted = [layer] if isinstance(layer, SupportsIndex) else list(layer)
+    if not wanted:
+        raise ArgumentError(
+            expected="at least one layer to steer",
+            found="none",
+            fix=f"Choose among the fitted layers {list(steering.layers)}",
+        )
     places = {steering.place(operator.index(one)) for one in wanted}
     return tuple(steering.layers[place] for place in sorted(places))

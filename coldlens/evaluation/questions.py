@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.errors import ExampleError
+from coldlens.errors import ExampleError, SteeringError
 from coldlens.examples.batch import Batch, Side, batch_of, pad
 from coldlens.examples.positions import Positions, check_positions, select
 from coldlens.examples.tokens import Encoded
@@ -147,6 +147,7 @@ class Questions:
         prompts = (mask & self.batch.prompt_mask)[: self.batch.size, :width]
         given = Intervention(layers, eta, prompts)
         changes = steering.field(self._prompts, self._prompt_mask, layers, given)
+        require_motion(changes)
         everywhere = Intervention(layers, eta, mask)
 
         def edit(layer: int, residual: Tensor) -> Tensor:
@@ -164,13 +165,31 @@ class Questions:
         assert logits is not None
         return replace(self.unsteered, logits=logits)
 
-    def _spread(self, change: Float[Tensor, "question pos d"]) -> Float[Tensor, "row pos d"]:
+    def _spread(self, change: Float[Tensor, "question prompt d"]) -> Float[Tensor, "row pos d"]:
         rows, width = self.batch.tokens.shape
         last = self._prompt_mask.sum(1) - 1
         index = torch.arange(width, device=last.device).expand(self.batch.size, width)
         index = index.minimum(last.unsqueeze(1))
         spread = change.gather(1, index.unsqueeze(-1).expand(-1, -1, change.shape[-1]))
         return spread.repeat(rows // self.batch.size, 1, 1)
+
+
+def require_motion(changes: Displacements) -> None:
+    """Checks that no displacement is zero throughout.
+
+    Args:
+        changes: By layer.
+
+    Raises:
+        SteeringError: If one is.
+    """
+    for layer, change in changes.items():
+        if not change.any():
+            raise SteeringError(
+                expected=f"a displacement at layer {layer} that is not zero",
+                found="zero: steering would do nothing",
+                fix="For ColdKernel choose positions whose gradient is not zero",
+            )
 
 
 def steered_mask(positions: Positions, batch: Batch) -> Bool[Tensor, "row pos"]:

@@ -1,9 +1,12 @@
 """One look for all figures: the style sheet, and the same colour for the same method."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from importlib.resources import files
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 COLORS = {
     "ColdJVP": "#000000",
@@ -29,6 +32,15 @@ _MARKERS = {
     "Probe": "P",
     "Random": ".",
 }
+
+
+RUNG_LOOKS: dict[str, dict[str, Any]] = {
+    "full": {"color": "#000000", "marker": "o", "markersize": 7, "linewidth": 5, "alpha": 0.25},
+    "last_position": {"color": "#d55e00", "marker": "s", "linestyle": "--"},
+    "scalar": {"color": "#009e73", "marker": "D", "linestyle": "-.", "markerfacecolor": "none"},
+    "constant": {"color": "#0072b2", "marker": "o", "linestyle": "-"},
+}
+"""Keyword arguments of `Axes.plot` by rung; the last has the colour of ColdKernel."""
 
 
 def styled() -> AbstractContextManager[None]:
@@ -61,3 +73,23 @@ def looks(methods: list[str]) -> dict[str, dict[str, object]]:
         if family == "ColdJVP":
             chosen[method] |= {"linewidth": 5, "alpha": 0.25, "marker": "", "zorder": 1}
     return chosen
+
+
+def layer_looks(layers: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Gives each layer a colour, from dark for the first to light for the last, and some a label.
+
+    Args:
+        layers: The layers, ascending.
+
+    Returns:
+        Keyword arguments of `Axes.plot` by layer; up to six layers are named in a legend.
+    """
+    shades = np.linspace(0.0, 0.85, len(layers)) if len(layers) > 1 else [0.4]
+    named = {layers[int(place)] for place in np.linspace(0, len(layers) - 1, 6)}
+    return {
+        layer: {
+            "color": plt.colormaps["viridis"](shade),
+            "label": f"layer {layer}" if layer in named else "_",
+        }
+        for layer, shade in zip(layers, shades, strict=True)
+    }

@@ -1,4 +1,4 @@
-"""Steerings from a kernel on the residual stream: a displacement linear in Z_l(x)."""
+"""Steerings from a kernel: the linear one on representations, and the empirical NTK itself."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from coldlens.models.forward import residuals
 from coldlens.steering.intervention import Displacements, Intervention
+from coldlens.steering.parametric import held, pushforward
 from coldlens.steering.steering import Origin, Steering
 
 
@@ -53,3 +54,57 @@ class LinearKernelSteering(Steering):
     ) -> "LinearKernelSteering":
         """Returns the steering of saved tensors; see `Steering.restore`."""
         return cls(origin, tensors["anchors"], tensors["gradients"])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TangentKernelSteering(Steering):
+    """Δ_l(x)[s] = −(1/N) Σᵢ Σ_t K_l((x,s),(xᵢ,t)) ∂ᵢ[t] = −J_l(x)[s] ḡ_l, K_l the empirical NTK.
+
+    Attributes:
+        directions: ḡ_l by layer and parameter name, float32 or better: a whole parameter gradient
+            for every layer, since each has its own.
+    """
+
+    directions: dict[int, dict[str, Tensor]]
+
+    def field(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        attention_mask: Bool[Tensor, "row pos"],
+        layers: tuple[int, ...],
+        intervention: Intervention | None = None,
+    ) -> Displacements:
+        """Returns the tangents of one dual forward a layer; see `Steering.field`."""
+        found: Displacements = {}
+
+        def edit(layer: int, primal: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor] | None:
+            earlier = found.get(layer)
+            if earlier is None:
+                return None
+            return held(intervention, layer, primal, tangent, earlier)
+
+        for place, layer in enumerate(layers):
+            read = (layer,) if intervention is None else layers[: place + 1]
+            direction = self.directions[layer]
+            moved = pushforward(self.model, direction, tokens, attention_mask, read, edit)
+            found[layer] = -moved[layer]
+        return found
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns the directions, named by layer and parameter."""
+        return {
+            f"{layer}.{name}": value
+            for layer, direction in self.directions.items()
+            for name, value in direction.items()
+        }
+
+    @classmethod
+    def restore(
+        cls, origin: Origin, tensors: dict[str, Tensor], settings: dict[str, float]
+    ) -> "TangentKernelSteering":
+        """Returns the steering of saved tensors; see `Steering.restore`."""
+        directions: dict[int, dict[str, Tensor]] = {layer: {} for layer in origin.layers}
+        for key, value in tensors.items():
+            layer, name = key.split(".", 1)
+            directions[int(layer)][name] = value
+        return cls(origin, directions)

@@ -24,7 +24,7 @@ def write_file(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -
         header: JSON values.
     """
     metadata = {"format": FORMAT, "coldlens": json.dumps(header)}
-    plain = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with whole_file(path) as part:
         save_file(plain, part, metadata)
 

@@ -58,7 +58,7 @@ def test_beta(beta):
 @pytest.mark.parametrize(
     ("method", "field", "text"),
     [
-        (ColdKernel(), "kernel", "kernel among 'identity', 'linear'; found kernel = 'other'"),
+        (ColdKernel(), "kernel", "kernel among 'identity', 'linear', 'entk', 'entk_trace'; found"),
         (ColdFD(), "scheme", "scheme among 'forward', 'central'; found scheme = 'other'"),
     ],
     ids=["kernel", "scheme"],

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from coldlens.directions import ColdFD, ColdJVP, ColdKernel, DiffMean, FineTune, Random
 from coldlens.errors import SteeringError
-from coldlens.examples.example import ExampleSet, TokenPolicy
+from coldlens.examples.example import Example, ExampleSet, TokenPolicy
 from coldlens.losses import CrossEntropy
 from coldlens.steering import storage
 from coldlens.steering.steering import Steering
@@ -187,3 +187,12 @@ def test_saving_replaces_an_old_file(llama, examples, saved):
     assert Steering.load(saved, llama).provenance.method == "Random"
     assert list(saved.parent.iterdir()) == [saved]
     json.dumps(storage.read_file(saved)[1])
+
+
+def test_a_gradient_that_is_not_contiguous(tmp_path):
+    model = zoo.bridge("gpt2")
+    pairs = [Example("red dog", " blue bird", " green stone")]
+    steering = ColdJVP().fit(model, pairs, 1)
+    steering.save(tmp_path / "saved")
+    loaded = Steering.load(tmp_path / "saved", model)
+    assert torch.equal(loaded.vector(1), steering.vector(1))

@@ -1,0 +1,5 @@
+"""The empirical neural tangent kernel of the residual stream, exactly."""
+
+from coldlens.kernels.ntk import EmpiricalNTK
+
+__all__ = ["EmpiricalNTK"]

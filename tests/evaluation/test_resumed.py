@@ -1,0 +1,57 @@
+"""Going on from a residual stream equals a whole forward in which it was replaced."""
+
+import pytest
+import torch
+import zoo
+from evaluation.conftest import bridge_of
+
+from coldlens.examples.batch import pad
+from coldlens.models.forward import residuals
+from coldlens.models.resume import resumed
+
+ROWS = [(1, 6, 7, 8, 9, 10, 11, 12, 13, 14), (1, 30, 35), (12, 13, 14, 15, 16)]
+EXACT = 1e-12
+
+
+@pytest.mark.parametrize("name", zoo.CONFIGS)
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_equals_a_whole_forward(name, side):
+    model = bridge_of(name, torch.float64)
+    tokens, mask = pad(ROWS, side=side)
+    for layer in range(len(model.blocks)):
+        with torch.no_grad():
+            streams, plain = residuals(model, tokens, mask, [layer], logits=True)
+            moved = streams[layer] + torch.randn_like(streams[layer])
+            _, expected = residuals(
+                model, tokens, mask, [layer], edit=lambda *_, new=moved: new, logits=True
+            )
+            found = resumed(model, tokens, mask, layer, moved)
+            again = resumed(model, tokens, mask, layer, streams[layer])
+        scale = expected[mask].abs().max()
+        assert (found - expected)[mask].abs().max() <= EXACT * scale
+        assert (again - plain)[mask].abs().max() <= EXACT * scale
+        assert (found - plain)[mask].abs().max() > 1e-3 * scale
+
+
+def test_the_blocks_before_are_not_run_and_come_back():
+    model = bridge_of("llama")
+    tokens, mask = pad(ROWS)
+    ran = []
+    handles = [
+        block.register_forward_pre_hook(lambda *_, place=place: ran.append(place))
+        for place, block in enumerate(model.original_model.model.layers)
+    ]
+    blocks = list(model.blocks)
+    stream = torch.zeros(*tokens.shape, model.cfg.d_model)
+    with torch.no_grad():
+        resumed(model, tokens, mask, 1, stream)
+    assert ran == [2]
+    with pytest.raises(RuntimeError), torch.no_grad():
+        resumed(model, tokens, mask, 1, stream[..., :3])
+    assert list(model.blocks) == blocks
+    ran.clear()
+    with torch.no_grad():
+        residuals(model, tokens, mask, [2], logits=True)
+    assert ran == [0, 1, 2]
+    for handle in handles:
+        handle.remove()
