@@ -25,7 +25,7 @@ class Verify(Inputs):
     def run(self) -> int:
         """Returns 0 if every claim holds and every counter-case fails, else 1."""
         started = time.perf_counter()
-        check_replaceable(self.out, KIND)
+        check_replaceable(self.out, KIND.folder)
         model, examples = self.load()
         checks = verify_equivalences(
             model,
