@@ -47,7 +47,7 @@ class ArgumentError(ColdlensError, ValueError):
 
 
 class NumericsError(ColdlensError, ValueError):
-    """A computation met values that are not finite."""
+    """A computation met values that are not finite, or too inexact to conclude from."""
 
 
 class SteeringError(ColdlensError, ValueError):

@@ -1,9 +1,9 @@
 """Results on the disk: tidy tables as CSV beside a JSON file that says where they came from."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,16 @@ class ResultKind:
     Attributes:
         maker: The function that makes it, for messages.
         format: Name and version of the format.
-        tables: Names of its tables.
+        tables: Columns that must be there, by table; a table may have more.
         others: Names of the files that it may hold beside tables and `result.json`.
+        text: By table, a column of text that may read like a number or a missing value.
     """
 
     maker: str
     format: str
-    tables: tuple[str, ...]
+    tables: Mapping[str, Sequence[str]]
     others: tuple[str, ...] = ()
+    text: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> FolderKind:
@@ -82,7 +84,7 @@ def loaded(folder: str | Path, kind: ResultKind) -> tuple[dict[str, pd.DataFrame
     try:
         about = json.loads((source / MARKER).read_text())
         found = about.pop("format")
-        tables = {name: pd.read_csv(source / f"{name}.csv") for name in kind.tables}
+        tables = {name: _table(source, kind, name) for name in kind.tables}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise DataError(
             expected=f"a folder with the saved result of {kind.maker}",
@@ -96,3 +98,15 @@ def loaded(folder: str | Path, kind: ResultKind) -> tuple[dict[str, pd.DataFrame
             fix=f"Run {kind.maker} again with this version of coldlens",
         )
     return tables, about
+
+
+def _table(folder: Path, kind: ResultKind, name: str) -> pd.DataFrame:
+    path = folder / f"{name}.csv"
+    if name in kind.text:
+        table = pd.read_csv(path, keep_default_na=False, dtype={kind.text[name]: "str"})
+    else:
+        table = pd.read_csv(path)
+    missing = set(kind.tables[name]) - set(table.columns)
+    if missing:
+        raise ValueError(f"no column {', '.join(sorted(missing))} in {path.name}")
+    return table

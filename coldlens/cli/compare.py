@@ -35,7 +35,7 @@ class Compare(Inputs):
     def run(self) -> int:
         """Returns 0 after comparing, writing the report and printing the table."""
         started = time.perf_counter()
-        check_replaceable(self.out, KIND)
+        check_replaceable(self.out, KIND.folder)
         prompts = None if self.prompts is None else read_lines(self.prompts)
         model, examples = self.load()
         report = compare_directions(

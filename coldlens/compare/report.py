@@ -15,27 +15,12 @@ from torch import Tensor
 
 from coldlens.compare.readout import DEPTH, TOKEN_COLUMNS
 from coldlens.errors import ArgumentError, DataError
-from coldlens.files import FolderKind, whole_file, whole_folder
+from coldlens.files import whole_file
 from coldlens.models.guards import resolve_layer
 from coldlens.plotting.directions import direction_figure
+from coldlens.results import ResultKind, loaded, saved
 from coldlens.vectors import cosine
 
-FORMAT = "coldlens-directions-1"
-MARKER = "report.json"
-KIND = FolderKind(
-    MARKER,
-    FORMAT,
-    frozenset(
-        {
-            MARKER,
-            "table.csv",
-            "tokens.csv",
-            "token_ids.json",
-            "directions.safetensors",
-            "directions.png",
-        }
-    ),
-)
 TABLE_COLUMNS = (
     "layer",
     "method",
@@ -45,6 +30,14 @@ TABLE_COLUMNS = (
     "prompt_cosine_to_ColdJVP",
     "cosine_to_DiffMean",
     "coherence",
+)
+_VECTORS, _IDS = "directions.safetensors", "token_ids.json"
+KIND = ResultKind(
+    "compare_directions",
+    "coldlens-directions-1",
+    {"table": TABLE_COLUMNS, "tokens": TOKEN_COLUMNS},
+    (_VECTORS, _IDS, "directions.png"),
+    text={"tokens": "token"},
 )
 
 
@@ -161,26 +154,23 @@ class DirectionReport:
 
         Args:
             folder: The folder: table.csv, tokens.csv, directions.safetensors, token_ids.json,
-                report.json.
+                result.json.
 
         Returns:
             The folder.
         """
-        target = Path(folder)
         flat = {
             f"{place}.{layer}": vector.contiguous()
             for place, vectors in enumerate(self.directions.values())
             for layer, vector in vectors.items()
         }
-        head = {**self.about, "format": FORMAT, "labels": self.methods, "layers": self.layers}
-        with whole_folder(target, KIND) as part:
-            self.table.to_csv(part / "table.csv", index=False)
-            self.tokens.to_csv(part / "tokens.csv", index=False)
-            with whole_file(part / "directions.safetensors") as file:
+        tables = {"table": self.table, "tokens": self.tokens}
+        head = {**self.about, "labels": self.methods, "layers": self.layers}
+        with saved(folder, KIND, tables, head) as part:
+            with whole_file(part / _VECTORS) as file:
                 save_file(flat, file)
-            (part / "token_ids.json").write_text(json.dumps(self.token_ids))
-            (part / MARKER).write_text(json.dumps(head, indent=2, ensure_ascii=False) + "\n")
-        return target
+            (part / _IDS).write_text(json.dumps(self.token_ids))
+        return Path(folder)
 
     @staticmethod
     def load(folder: str | Path) -> "DirectionReport":
@@ -195,27 +185,20 @@ class DirectionReport:
         Raises:
             DataError: If the folder is no report or a file of it is damaged.
         """
+        tables, about = loaded(folder, KIND)
         source = Path(folder)
         try:
-            head = json.loads((source / MARKER).read_text())
-            labels, layers = head.pop("labels"), head.pop("layers")
-            flat = load_file(source / "directions.safetensors")
-            # A token may read "nan" or "NA": only numbers can be missing, and none is here.
-            tokens = pd.read_csv(
-                source / "tokens.csv",
-                usecols=list(TOKEN_COLUMNS),
-                keep_default_na=False,
-                dtype={"token": "str"},
-            )
-            report = DirectionReport(
-                table=pd.read_csv(source / "table.csv", usecols=list(TABLE_COLUMNS)),
-                tokens=tokens,
+            labels, layers = about.pop("labels"), about.pop("layers")
+            flat = load_file(source / _VECTORS)
+            return DirectionReport(
+                tables["table"],
+                tables["tokens"],
                 directions={
                     label: {layer: flat[f"{place}.{layer}"] for layer in layers}
                     for place, label in enumerate(labels)
                 },
-                token_ids=json.loads((source / "token_ids.json").read_text()),
-                about=head,
+                token_ids=json.loads((source / _IDS).read_text()),
+                about=about,
             )
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise DataError(
@@ -223,13 +206,6 @@ class DirectionReport:
                 found=f"{type(error).__name__}: {error}",
                 fix="Run compare_directions again, or check the path",
             ) from error
-        if head.pop("format", None) != FORMAT:
-            raise DataError(
-                expected=f"a report of format {FORMAT}",
-                found=f"another format in {source / MARKER}",
-                fix="Run compare_directions again with this version of coldlens",
-            )
-        return report
 
     def _layer(self, layer: int) -> int:
         found = resolve_layer(layer, self.about["blocks"])

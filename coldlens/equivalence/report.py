@@ -15,9 +15,6 @@ from coldlens.errors import ArgumentError, DataError
 from coldlens.plotting.equivalence import equivalence_figure
 from coldlens.results import ResultKind, loaded, saved
 
-KIND = ResultKind(
-    "verify_equivalences", "coldlens-equivalences-1", ("table", "curves"), ("equivalences.png",)
-)
 TYPES = {
     "check": "str",
     "case": "str",
@@ -42,6 +39,12 @@ CURVE_TYPES = {
     "fitted": "bool",
     "slope": "float64",
 }
+KIND = ResultKind(
+    "verify_equivalences",
+    "coldlens-equivalences-1",
+    {"table": tuple(TYPES), "curves": tuple(CURVE_TYPES)},
+    ("equivalences.png",),
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

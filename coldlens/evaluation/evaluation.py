@@ -12,7 +12,7 @@ from coldlens.evaluation.bootstrap import interval
 from coldlens.results import ResultKind, loaded, saved
 
 PREFIX = "unsteered_"
-KIND = ResultKind("coldlens.evaluate", "coldlens-evaluation-1", ("table",))
+KIND = ResultKind("coldlens.evaluate", "coldlens-evaluation-1", {"table": ("question",)})
 
 
 @dataclass(frozen=True, eq=False, repr=False)

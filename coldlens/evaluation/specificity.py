@@ -136,4 +136,5 @@ def specificity(
         "eta": str(eta),
         "positions": str(positions),
     }
-    return Specificity(table[[*names, *table.columns.drop(names)]], about)
+    rest = [name for name in table if name not in names]
+    return Specificity(table.reindex(columns=[*names, *rest]), about)

@@ -56,6 +56,8 @@ def kernel_agreement(
     *,
     loss: Loss | None = None,
     method: Algorithm = "structured",
+    probes: int = 32,
+    seed: int = 0,
     batch_size: int = 8,
     progress: bool = False,
 ) -> KernelAgreement:
@@ -76,7 +78,11 @@ def kernel_agreement(
             itself is among the pairs, so give held-out prompts to see the kernel elsewhere.
         loss: The loss; None for DPO on paired data, cross-entropy on positive-only data. For a
             loss of the residual stream the exact displacement is the kernel sum itself.
-        method: How the blocks are computed; see `EmpiricalNTK`.
+        method: How the blocks are computed; see `EmpiricalNTK`. With `"sketched"` the figures of
+            the pairs are estimates and spectra are left out; all rungs but `scalar` and
+            `constant`, which rest on estimated traces, stay exact.
+        probes: Random directions of a sketch.
+        seed: Seed of these.
         batch_size: Examples a batch for the parameter gradient; results do not depend on it.
         progress: Show progress bars.
 
@@ -95,7 +101,15 @@ def kernel_agreement(
     asked = _spaced(encoded) if queries is None else encode_prompts(model, queries, chosen.policy)
     known = ExampleSet(tuple(Example(e.prompt, e.positive, e.negative) for e in encoded))
     kernel = EmpiricalNTK(
-        model, asked, known, depths, method=method, positions="last_prompt", progress=progress
+        model,
+        asked,
+        known,
+        depths,
+        method=method,
+        positions="last_prompt",
+        probes=probes,
+        seed=seed,
+        progress=progress,
     )
     cost = _cost(model, encoded, sides, depths, kernel)
     logger.info("%s", cost)
@@ -122,7 +136,9 @@ def kernel_agreement(
         model,
         chosen,
         method=WHAT,
-        settings=f"method={method!r}",
+        settings=f"method={method!r}, probes={probes}, seed={seed}"
+        if method == "sketched"
+        else f"method={method!r}",
         formula=1,
         scale="not applicable",
         loss=loss_name(goal),
@@ -157,8 +173,11 @@ class _Task:
 
     def at(self, layer: int, exact: Float[Tensor, "query d"] | None) -> dict[str, pd.DataFrame]:
         """Returns the rows of one layer, by table."""
-        fit = identity_fit(self.kernel.blocks(layer))
-        spectra = eigenvalue_shares(self.kernel.query_blocks(layer))
+        if self.kernel.method == "sketched":
+            fit, spectra = self.kernel.sketch(layer).identity_fit(), None
+        else:
+            fit = identity_fit(self.kernel.blocks(layer))
+            spectra = eigenvalue_shares(self.kernel.query_blocks(layer))
         found = rungs(self.model, layer, self.gradients, self.queries, fit["scale"])
         ladder = compared(found, found["full"] if exact is None else exact)
         positions = position_shares(self.model, layer, self.gradients, self.queries, found["full"])
@@ -180,12 +199,16 @@ class _Task:
         return pd.DataFrame(pairs, columns=["query", "example"]).assign(same_prompt=same, **columns)
 
     def _summary(
-        self, layer: int, scales: Float[Tensor, "query example"], shares: Float[Tensor, "query d"]
+        self,
+        layer: int,
+        scales: Float[Tensor, "query example"],
+        shares: Float[Tensor, "query d"] | None,
     ) -> pd.DataFrame:
         ends = torch.stack([found.at_last_prompt(layer) for found in self.gradients])
+        unknown = torch.tensor(torch.nan)
         figures = {
-            "effective_rank": effective_rank(shares).mean(),
-            "top_eigenvalue_share": shares[:, 0].mean(),
+            "effective_rank": unknown if shares is None else effective_rank(shares).mean(),
+            "top_eigenvalue_share": unknown if shares is None else shares[:, 0].mean(),
             "scale_variation": scales.std(correction=0) / scales.mean(),
             "coherence": coherence(ends.unsqueeze(0))[0],
         }
@@ -200,7 +223,9 @@ def _spaced(encoded: Sequence[Encoded]) -> list[Ids]:
     return [prompts[place * len(prompts) // count] for place in range(count)]
 
 
-def _spectra(shares: Float[Tensor, "query d"]) -> pd.DataFrame:
+def _spectra(shares: Float[Tensor, "query d"] | None) -> pd.DataFrame:
+    if shares is None:
+        return pd.DataFrame(columns=["query", "rank", "eigenvalue_share"])
     queries, width = shares.shape
     pairs = [(query, rank) for query in range(queries) for rank in range(1, width + 1)]
     values = shares.flatten().double().cpu().numpy()
@@ -221,10 +246,11 @@ def _cost(
     """Returns in a sentence what the report will take."""
     lengths = [len(example.sequence(side)) for example in encoded for side in sides]
     queries = len(kernel.queries)
+    blocks = queries * (len(encoded) + (kernel.method != "sketched"))
     gradients = sum(lengths) * model.cfg.d_model * len(layers) * working_dtype(model).itemsize
     return (
         f"{len(encoded)} examples ({len(lengths)} sequences, {sum(lengths):,} tokens) "
         f"{2 + 2 * len(layers)} times forward and backward, and {queries * len(layers)} times dual "
         f"forward, at the price of 4 forwards each; {gradients / 2**20:,.1f} MiB of gradients; "
-        f"{len(layers)} x {queries * (len(encoded) + 1)} kernel blocks: {kernel.estimate()}"
+        f"{len(layers)} x {blocks} kernel blocks: {kernel.estimate()}"
     )

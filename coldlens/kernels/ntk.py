@@ -55,6 +55,7 @@ class EmpiricalNTK:
         layers: 0-based blocks, ascending.
         queries: Token ids of the queries.
         examples: Token ids of the examples.
+        method: The algorithm.
         positions: Which tokens of the examples `cross_block` covers.
     """
 
@@ -124,7 +125,7 @@ class EmpiricalNTK:
             min(probes, model.cfg.d_model),
             seed,
         )
-        self._method: Algorithm = method
+        self.method: Algorithm = method
         self._engine = ENGINES[method](setting)
         self._kept = Kept(setting.max_memory // _KEPT)
 
@@ -222,10 +223,10 @@ class EmpiricalNTK:
         Raises:
             ArgumentError: If the method is another than `"sketched"`.
         """
-        if self._method != "sketched":
+        if self.method != "sketched":
             raise ArgumentError(
                 expected='method="sketched" for a sketch',
-                found=f"method={self._method!r}, which is exact",
+                found=f"method={self.method!r}, which is exact",
                 fix="Use blocks or traces",
             )
         found = self._by_query(self._found(layer, self._cross_pairs))
@@ -262,7 +263,7 @@ class EmpiricalNTK:
             Operations, memory, and how the share of each parameter is computed.
         """
         setting, pairs, rows = self._engine.setting, self._cross_pairs, self.model.cfg.d_model
-        if self._method == "sketched":
+        if self.method == "sketched":
             rows = setting.probes
         else:
             pairs += [(place, place) for place in self._query_places]
@@ -287,7 +288,7 @@ class EmpiricalNTK:
         return self._found(layer, pairs)
 
     def _require_blocks(self) -> None:
-        if self._method == "sketched":
+        if self.method == "sketched":
             raise ArgumentError(
                 expected='method="structured" or method="jacobian" for blocks',
                 found='method="sketched", which forms none',

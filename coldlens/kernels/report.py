@@ -15,13 +15,18 @@ from coldlens.plotting.kernels import kernel_figure
 from coldlens.results import ResultKind, loaded, saved
 
 IDS = "token_ids.json"
-RESULT = ResultKind(
+KIND = ResultKind(
     "kernel_agreement",
     "coldlens-kernels-1",
-    ("table", "ladder", "by_layer", "spectra", "positions"),
+    {
+        "table": ("layer", "query", "example", "alignment", "scale", "residual"),
+        "ladder": ("layer", "query", "rung", "cosine", "relative_error", "norm_ratio"),
+        "by_layer": ("layer", "coherence", "first_singular_share"),
+        "spectra": ("layer", "query", "rank", "eigenvalue_share"),
+        "positions": ("layer", "query", "example", "side", "position", "share"),
+    },
     (IDS, "kernels.png"),
 )
-KIND = RESULT.folder
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,7 +38,8 @@ class KernelAgreement:
     Attributes:
         table: One row a layer, query and example. `same_prompt`: whether the two prompts are one;
             `alignment`: tr K/(√d ‖K‖_F), the cosine between K and the identity; `scale`: tr K/d;
-            `residual`: ‖K − (tr K/d) I‖_F/‖K‖_F.
+            `residual`: ‖K − (tr K/d) I‖_F/‖K‖_F. Estimates if the kernel was sketched, with
+            `alignment_low` and `alignment_high`; see `coldlens.kernels.Sketch`.
         ladder: One row a layer, query and rung, each against the exact displacement at the
             query's last token (`about["exact"]`: ColdJVP, or the kernel sum for a loss of the
             residual stream). `full`: kernel sum over all tokens, off only by the part of a tied
@@ -45,6 +51,8 @@ class KernelAgreement:
             `coherence`: mean pairwise cosine of the examples' gradients at their last prompt
             token; `first_singular_share`: σ₁/Σσ of these gradients.
         spectra: λ_k/Σλ of the kernel of each query with itself, by layer, query and rank k from 1.
+            A sketch has no spectra: there this table is empty and the first two figures of
+            `by_layer` are nan.
         positions: What each token of the examples contributes to the kernel sum over all tokens
             at each query: ⟨contribution, Δ⟩/‖Δ‖², which sums to one over a layer and query.
             `position` counts from the last prompt token, 0; `side` is `"prompt"`, where the
@@ -97,8 +105,8 @@ class KernelAgreement:
         Returns:
             The folder.
         """
-        tables = {name: getattr(self, name) for name in RESULT.tables}
-        with saved(folder, RESULT, tables, self.about) as part:
+        tables = {name: getattr(self, name) for name in KIND.tables}
+        with saved(folder, KIND, tables, self.about) as part:
             (part / IDS).write_text(json.dumps(self.token_ids))
         return Path(folder)
 
@@ -115,7 +123,7 @@ class KernelAgreement:
         Raises:
             DataError: If the folder is no report or a file of it is damaged.
         """
-        tables, about = loaded(folder, RESULT)
+        tables, about = loaded(folder, KIND)
         try:
             ids = json.loads((Path(folder) / IDS).read_text())
         except (OSError, ValueError) as error:

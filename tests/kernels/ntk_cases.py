@@ -8,11 +8,13 @@ from coldlens.references import jacobian
 QUERIES = ((1, 6, 7, 8, 9), (1, 30, 35, 30), (12,))
 """New prompts; one has a single token, one has the same token twice."""
 
-EXAMPLES = ExampleSet((
-    Example((9, 4, 31), (12,), (5, 17, 8)),
-    Example((1, 22, 23, 24, 25, 26, 22, 7, 7, 11, 12, 13, 14), (40, 41, 42), (7, 7)),
-    Example((1, 30, 35, 30), (10, 11), (11, 10)),
-))
+EXAMPLES = ExampleSet(
+    (
+        Example((9, 4, 31), (12,), (5, 17, 8)),
+        Example((1, 22, 23, 24, 25, 26, 22, 7, 7, 11, 12, 13, 14), (40, 41, 42), (7, 7)),
+        Example((1, 30, 35, 30), (10, 11), (11, 10)),
+    )
+)
 """Prompts shorter and longer than the sliding windows; the last one is a query too."""
 
 WIDE = Example(tuple(range(1, 41)), (3, 4, 5), (6, 7))

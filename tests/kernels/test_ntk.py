@@ -31,10 +31,12 @@ def test_jacobian_blocks_are_literal(name):
     prompts = [example.prompt for example in EXAMPLES]
     for layer in (0, 2):
         names = set(upstream(model, layer))
-        expected = torch.stack([
-            torch.stack([literal_block(model, layer, q, e, names) for e in prompts])
-            for q in QUERIES
-        ])
+        expected = torch.stack(
+            [
+                torch.stack([literal_block(model, layer, q, e, names) for e in prompts])
+                for q in QUERIES
+            ]
+        )
         assert_close(kernel.blocks(layer), expected, EXACT, f"blocks at layer {layer}")
 
 

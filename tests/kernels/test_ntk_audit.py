@@ -42,7 +42,11 @@ def test_a_forgotten_norm_scale_is_found(monkeypatch, name, dtype):
 def test_a_forgotten_weight_is_found(monkeypatch):
     without(monkeypatch, lambda name: "k_proj" in name)
     kernel = EmpiricalNTK(model_of("llama"), QUERIES, EXAMPLES, [1])
-    for compute in (kernel.query_blocks, kernel.traces, lambda layer: kernel.cross_block(layer, 0, 0)):
+    for compute in (
+        kernel.query_blocks,
+        kernel.traces,
+        lambda layer: kernel.cross_block(layer, 0, 0),
+    ):
         with pytest.raises(NumericsError, match="layer 1"):
             compute(1)
     EmpiricalNTK(model_of("llama"), QUERIES, EXAMPLES, [1], audit=False).blocks(1)
@@ -53,7 +57,7 @@ def test_audit_without_room_for_float64(monkeypatch):
     little = 5_000_000  # bytes: two copies in float64 would need more
     EmpiricalNTK(model, QUERIES, EXAMPLES, [3], max_memory=little).traces(3)
     without(monkeypatch, lambda name: "k_proj" in name)
-    with pytest.raises(NumericsError, match="to 4.2e-04"):
+    with pytest.raises(NumericsError, match=r"to 4\.2e-04"):
         EmpiricalNTK(model, QUERIES, EXAMPLES, [3], max_memory=little).traces(3)
 
 
@@ -74,7 +78,7 @@ def _doubled(self, read):
 
 
 def used_outside(model):
-    # The scale of a norm that also is the bias of nothing else: an extra path past its module.
+    # A path from the weight to the output past the module that holds it.
     block = model.blocks[0].mlp.original_component
     plain = block.forward
     block.forward = lambda read: plain(read) + read @ block.up_proj.weight.T[:, :16]

@@ -43,7 +43,9 @@ def test_contributions_add_up(name):
     assert_close(blocks(model, list(WORDS)), whole, EXACT, "all words together")
 
 
-@pytest.mark.parametrize("params", ["norms", "block 1", lambda name: name.endswith("bias")], ids=str)
+@pytest.mark.parametrize(
+    "params", ["norms", "block 1", lambda name: name.endswith("bias")], ids=str
+)
 def test_parts_are_those_of_the_jacobian(params):
     model = model_of("gpt2")
     assert_close(blocks(model, params), blocks(model, params, "jacobian"), EXACT, "blocks")

@@ -16,7 +16,7 @@ from coldlens.kernels.structured import structured_blocks
 from coldlens.steering.parametric import accurate_parameters
 
 EXACT = 1e-12
-LITTLE = 700_000
+LITTLE = 2_000_000
 """Bytes: less than the sequences of the tests need together, so that rows and pairs are tiled."""
 
 
@@ -55,7 +55,7 @@ def test_probes_compress_blocks():
 
 
 def test_too_little_memory():
-    with pytest.raises(ArgumentError, match="max_memory of .* or more"):
+    with pytest.raises(ArgumentError, match=r"max_memory of .* or more"):
         kernel_of(max_memory=10_000).blocks(2)
     with pytest.raises(ArgumentError, match="tokens against"):
         kernel_of(max_memory=10_000, audit=False).cross_block(2, 0, 0)
@@ -75,8 +75,8 @@ def test_estimate_fits_a_line():
     assert "\n" not in str(fast)
     assert fast.forms.keys() == slow.forms.keys()
     assert set(slow.forms.values()) == {"dense"}
-    assert 0 < fast.operations
-    assert 0 < fast.peak_bytes
+    assert fast.operations > 0
+    assert fast.peak_bytes > 0
 
 
 def test_results_are_kept_and_safe(monkeypatch):
@@ -123,30 +123,30 @@ def test_models_stay_as_they_are():
     assert not any(module._forward_hooks for module in model.original_model.modules())
 
 
-def test_hooks_are_gone_after_an_error(monkeypatch):
+def test_hooks_are_gone_after_an_error():
     model = zoo.bridge("llama")
     kernel = EmpiricalNTK(model, QUERIES, EXAMPLES, [1])
-    monkeypatch.setattr(model.blocks[1].mlp.original_component.down_proj, "forward", None)
-    with pytest.raises(TypeError):
+
+    def fail(*_arguments):
+        raise ZeroDivisionError
+
+    handle = model.blocks[1].hook_resid_post.register_forward_hook(fail)
+    with pytest.raises(ZeroDivisionError):
         kernel.blocks(1)
+    handle.remove()
     assert not any(module._forward_hooks for module in model.original_model.modules())
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(method="fast"), "method among"),
-        (dict(positions="answer"), "positions among"),
         (dict(max_memory=0), "max_memory > 0"),
         (dict(layers=7), "layers between 0 and 2"),
     ],
 )
 def test_refused_settings(settings, message):
-    settings.setdefault("layers", None)
-    with pytest.raises((ArgumentError, TypeError), match=message):
-        EmpiricalNTK.__init__.__wrapped__(
-            object.__new__(EmpiricalNTK), model_of("llama"), QUERIES, EXAMPLES, **settings
-        )
+    with pytest.raises(ArgumentError, match=message):
+        EmpiricalNTK(model_of("llama"), QUERIES, EXAMPLES, **settings)
 
 
 def test_refused_questions():
