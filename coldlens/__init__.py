@@ -3,6 +3,8 @@
 The public names are those of `__all__`; everything else may move.
 """
 
+from coldlens.agreement.agreement import kernel_agreement
+from coldlens.agreement.report import KernelAgreement
 from coldlens.compare.compare import compare_directions
 from coldlens.compare.report import DirectionReport
 from coldlens.datasets import load_examples, load_prompts
@@ -42,9 +44,7 @@ from coldlens.examples.example import Example, ExampleSet, TokenPolicy
 from coldlens.examples.in_context import in_context
 from coldlens.examples.positions import show_positions
 from coldlens.examples.tokens import BoundaryWarning
-from coldlens.kernels.agreement import kernel_agreement
 from coldlens.kernels.ntk import EmpiricalNTK
-from coldlens.kernels.report import KernelAgreement
 from coldlens.losses import (
     DPO,
     ContrastiveSquaredError,

@@ -21,12 +21,14 @@ class Compare(Inputs):
     """Compare the directions of every method with the exact one-step displacement.
 
     Attributes:
+        layers: 0-based blocks; all by default.
         out: Folder for the report: tables, vectors, figure.
         methods: Methods by name, such as DiffMean ColdFD ColdJVP; all by default.
         prompts: A text file with one evaluation prompt a line; by default the examples' prompts.
         batch_size: Examples a batch: memory and speed, not results.
     """
 
+    layers: tuple[int, ...] | None = None
     out: Path = Path("out/compare")
     methods: tuple[str, ...] | None = None
     prompts: Path | None = None

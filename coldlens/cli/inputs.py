@@ -34,7 +34,6 @@ class Inputs:
         data: Folder that holds caa/, bipo/, …; by default COLDLENS_DATA, else they are fetched.
         n: How many examples to draw; all if there are fewer.
         seed: Seed of the draw of examples, and of everything else that is random.
-        layers: 0-based blocks; all by default.
         loss: Loss of the gradient methods; by default DPO on paired data, cross-entropy on
             positive-only data, and the distribution's own on a group's answers.
     """
@@ -45,7 +44,6 @@ class Inputs:
     data: Path | None = None
     n: int = 50
     seed: int = 0
-    layers: tuple[int, ...] | None = None
     loss: LossName | None = None
 
     def load(self) -> tuple[TransformerBridge, ExampleSet]:

@@ -4,11 +4,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from coldlens.agreement.agreement import kernel_agreement
+from coldlens.agreement.report import KIND
 from coldlens.cli.inputs import Inputs, read_lines, say
 from coldlens.files import check_replaceable
-from coldlens.kernels.agreement import kernel_agreement
 from coldlens.kernels.ntk import Algorithm
-from coldlens.kernels.report import KIND
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Kernel(Inputs):
     """Measure how far the identity kernel of COLD-Kernel is from the empirical NTK.
 
     Attributes:
+        layers: 0-based blocks; all by default.
         out: Folder for the report: tables and figure.
         n: How many examples to draw; all if there are fewer.
         queries: A text file with one query prompt a line; by default five of the examples'.
@@ -23,6 +24,7 @@ class Kernel(Inputs):
         probes: Random directions of a sketch.
     """
 
+    layers: tuple[int, ...] | None = None
     out: Path = Path("out/kernel")
     n: int = 10
     queries: Path | None = None

@@ -45,7 +45,7 @@ class Steer(Inputs):
                 fix="Names are written as in Python",
             )
         model, examples = self.load()
-        method = METHODS[self.method]()
+        method = METHODS[self.method]().with_seed(self.seed)
         if self.chosen_loss is not None:
             method = method.with_loss(self.chosen_loss)
         layer = len(model.blocks) // 2 if self.layer is None else self.layer

@@ -15,10 +15,12 @@ class Verify(Inputs):
     """Check every equivalence behind COLD-Steer, each beside a case that must break it.
 
     Attributes:
+        layers: 0-based blocks; all by default.
         out: Folder for the report: tables and figure.
         n: How many examples to draw; all if there are fewer.
     """
 
+    layers: tuple[int, ...] | None = None
     out: Path = Path("out/verify")
     n: int = 8
 

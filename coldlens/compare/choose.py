@@ -1,7 +1,6 @@
 """Which methods a comparison runs, and with which settings."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
 
 from coldlens.directions import (
     ICV,
@@ -68,7 +67,7 @@ def choose_methods(
                 reason = f"needs a negative completion; {missing} of {len(examples)} have none"
                 skipped[method.label] = reason
             else:
-                chosen.append(_seeded(method, seed))
+                chosen.append(method.with_seed(seed))
     else:
         chosen = [_resolve(method, seed) for method in methods]
     if not chosen:
@@ -96,9 +95,4 @@ def _resolve(method: str | Method, seed: int) -> Method:
             found=repr(method),
             fix="Give a name, or an instance such as ColdKernel(positions='answer')",
         )
-    return _seeded(METHODS[method](), seed)
-
-
-def _seeded(method: Method, seed: int) -> Method:
-    has_seed = any(entry.name == "seed" for entry in fields(method))
-    return replace(method, **{"seed": seed}) if has_seed else method
+    return METHODS[method]().with_seed(seed)

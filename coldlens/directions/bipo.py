@@ -57,7 +57,7 @@ class BiPO(TrainedIntervention):
         above_zero("beta", self.beta)
 
     def loss_of(self, examples: ExampleSet) -> DPO:
-        """Returns the loss that this one is at v = 0, for d = ±1 alike up to the sign of v."""
+        """Returns the loss whose gradient at v = 0 is that of this one, for either d."""
         return DPO(beta=self.beta, reference="self", normalize="sum")
 
     def objective(self, model: TransformerBridge, evidence: Evidence) -> Objective:

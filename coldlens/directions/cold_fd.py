@@ -29,7 +29,8 @@ class ColdFD(Method):
         epsilon: ε, or `"auto"`: beginning at the step that moves the residual stream by about √u
             (forward) or u^⅓ (central) of its norm, u the unit round-off, ε goes down a ladder
             until neighbouring estimates agree best; see `automatic_step`.
-        scheme: `"forward"` (error ∝ ε) or `"central"` (error ∝ ε², one forward more).
+        scheme: `"forward"` (error ∝ ε) or `"central"` (error ∝ ε²): the same two forwards, but
+            neither is the unsteered one.
     """
 
     loss: Loss | None = None
@@ -44,8 +45,8 @@ class ColdFD(Method):
 
     @property
     def forwards(self) -> int:
-        """The unperturbed forward and one or two perturbed ones."""
-        return 3 if self.scheme == "central" else 2
+        """Two: a perturbed forward and the unperturbed one, or two perturbed ones."""
+        return 2
 
     @property
     def pilot_forwards(self) -> int:

@@ -13,7 +13,7 @@ from coldlens.errors import ArgumentError
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.positions import Positions, check_positions
 from coldlens.kernels.products import mean_pullback
-from coldlens.kernels.trace import TraceKernelSteering
+from coldlens.kernels.trace_steering import TraceKernelSteering
 from coldlens.losses import Loss, default_loss, sides_of
 from coldlens.models.guards import require_eager, require_raw
 from coldlens.steering.kernel import LinearKernelSteering, TangentKernelSteering

@@ -140,6 +140,18 @@ class Method(ABC):
         own = getattr(self, "loss", loss)
         return replace(self, **{"loss": loss}) if own is None else self
 
+    def with_seed(self, seed: int) -> "Method":
+        """Returns the method with this seed, if it has one.
+
+        Args:
+            seed: The seed.
+
+        Returns:
+            The method.
+        """
+        has_seed = any(entry.name == "seed" for entry in fields(self))
+        return replace(self, **{"seed": seed}) if has_seed else self
+
     @property
     def label(self) -> str:
         """The class name with the settings that differ from the defaults, for tables.

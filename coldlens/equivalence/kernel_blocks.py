@@ -10,7 +10,6 @@ from tqdm.auto import tqdm
 from coldlens.equivalence.rows import Case, Check, Row
 from coldlens.equivalence.setting import Setting
 from coldlens.kernels.ntk import EmpiricalNTK
-from coldlens.kernels.parts import select_parameters
 from coldlens.models.parameters import upstream
 
 SAME = Check("E8", "structured eNTK = contraction of Jacobians")
@@ -87,7 +86,8 @@ def _against_jacobian(setting: Setting, layer: int, block: Float[Tensor, "d d"])
     literal = EmpiricalNTK(model, prompts, pair, layer, method="jacobian", positions="last_prompt")
     right = literal.cross_block(layer, 0, last)[0]
     yield SAME.equal(layer, block, right, setting.rounding, "at the last prompt tokens")
-    dropped = select_parameters(model, upstream(model, layer), "norms")[0]
+    known = EmpiricalNTK(model, prompts, pair, layer, positions="last_prompt").coverage(layer)
+    dropped = (*known.dense, *known.structured)[0]
     partial = EmpiricalNTK(
         model, prompts, pair, layer, positions="last_prompt", params=lambda name: name != dropped
     )

@@ -3,6 +3,7 @@
 import math
 import operator
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import SupportsIndex
 
 import pandas as pd
@@ -20,7 +21,7 @@ from coldlens.examples.example import Example, ExampleSet
 from coldlens.examples.positions import Positions, check_positions
 from coldlens.examples.tokens import Encoded, encode
 from coldlens.models.guards import require_decoder, require_eval
-from coldlens.models.parameters import fingerprint
+from coldlens.steering.provenance import provenance
 from coldlens.steering.steering import Steering
 
 
@@ -105,17 +106,22 @@ def evaluate(
                 progress=progress,
             )
         table = table.assign(**answers)
+    record = provenance(
+        model,
+        chosen,
+        method="evaluate",
+        settings=", ".join(repr(metric) for metric in measured),
+        formula=1,
+        scale="not applicable",
+        positions=str(positions),
+    )
     about = {
-        "examples_name": chosen.name,
-        "examples_source": chosen.source,
-        "examples_hash": chosen.hash(),
-        "model_id": model.cfg.model_name,
-        "model_fingerprint": fingerprint(model),
+        **record.as_dict(),
         "method": None if steering is None else steering.provenance.method,
+        "steering": None if steering is None else steering.provenance.as_dict(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "layers": list(layers),
         "eta": float(eta),
-        "positions": str(positions),
-        "metrics": [repr(metric) for metric in measured],
     }
     return Evaluation(table, about)
 

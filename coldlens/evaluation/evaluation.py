@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from coldlens.evaluation.bootstrap import interval
@@ -30,7 +31,7 @@ class Evaluation:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """Means with 95 % bootstrap intervals over questions.
+        """Means with 95 % bootstrap intervals over questions; nan ones are left out.
 
         Columns: mean, low, high; and with steering unsteered, change (steered minus unsteered,
         question by question), change_low, change_high. Indexed by measurement.
@@ -42,13 +43,13 @@ class Evaluation:
                 continue
             values = numeric[name].to_numpy(dtype=float)
             low, high = interval(values)
-            rows[name] = {"mean": values.mean(), "low": low, "high": high}
+            rows[name] = {"mean": np.nanmean(values), "low": low, "high": high}
             if PREFIX + name in numeric:
                 before = numeric[PREFIX + name].to_numpy(dtype=float)
                 change_low, change_high = interval(values - before)
                 rows[name] |= {
-                    "unsteered": before.mean(),
-                    "change": (values - before).mean(),
+                    "unsteered": np.nanmean(before),
+                    "change": np.nanmean(values - before),
                     "change_low": change_low,
                     "change_high": change_high,
                 }

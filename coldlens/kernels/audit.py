@@ -8,8 +8,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import NumericsError
 from coldlens.examples.tokens import Ids
+from coldlens.kernels.inventory import Structure
 from coldlens.kernels.points import one_row
-from coldlens.kernels.structure import Structure
 from coldlens.kernels.structured import structured_blocks
 from coldlens.models.forward import residuals
 from coldlens.models.parameters import exchanged

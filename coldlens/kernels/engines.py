@@ -11,15 +11,15 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.examples.tokens import Ids
-from coldlens.kernels.across import structured_cross_block
 from coldlens.kernels.audit import audit_structure
-from coldlens.kernels.cost import Work
 from coldlens.kernels.estimate import Estimate, estimate_jacobian, estimate_structured
+from coldlens.kernels.every_token import structured_cross_block
+from coldlens.kernels.inventory import Structure, find_structure
 from coldlens.kernels.jacobian import jacobian_blocks, jacobian_cross_block
+from coldlens.kernels.moments import haar_rows
 from coldlens.kernels.points import Pair
-from coldlens.kernels.sketch_parts import haar_rows
-from coldlens.kernels.structure import Structure, find_structure
 from coldlens.kernels.structured import structured_blocks
+from coldlens.kernels.work import Work
 from coldlens.models.guards import require_eager, working_dtype
 from coldlens.models.parameters import upstream
 from coldlens.steering.parametric import accurate_parameters

@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.kernels.cost import Footprint, Form, Work
-from coldlens.kernels.structure import Structure
+from coldlens.kernels.inventory import Structure
 from coldlens.kernels.tiles import plan
+from coldlens.kernels.work import Footprint, Form, Work
 from coldlens.models.parameters import parameters
 
 

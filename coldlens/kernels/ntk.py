@@ -13,10 +13,10 @@ from coldlens.errors import ArgumentError, ExampleError
 from coldlens.examples.batch import BOTH, Side
 from coldlens.examples.example import Example, ExampleSet, Text
 from coldlens.examples.tokens import Ids, encode, encode_prompts
+from coldlens.kernels.cache import Kept
 from coldlens.kernels.engines import ENGINES, Coverage, Setting
 from coldlens.kernels.estimate import Estimate
-from coldlens.kernels.kept import Kept
-from coldlens.kernels.parts import Part, select_parameters
+from coldlens.kernels.parameter_choice import Part, select_parameters
 from coldlens.kernels.points import Pair
 from coldlens.kernels.sketch import Sketch, require_probes, sketch_of
 from coldlens.kernels.structured import work_of

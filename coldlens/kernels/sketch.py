@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from coldlens.errors import ArgumentError, NumericsError
-from coldlens.kernels.sketch_parts import FEWEST, Parts, parts_of, parts_without_each
+from coldlens.kernels.moments import FEWEST, Parts, parts_of, parts_without_each
 
 WIDEST = 0.5
 """Width of an alignment's interval, of 2 that are possible, from which a sketch says nothing."""
@@ -78,7 +78,7 @@ class Sketch:
     probes: int
 
     def identity_fit(self) -> dict[str, Float[Tensor, "*pair"]]:
-        """Compares each block with the identity, as `coldlens.kernels.spectrum.identity_fit` does.
+        """Compares each block with the identity, as the exact figures of `agreement` do.
 
         Returns:
             `alignment`, `scale` (tr K/d), `residual`, `alignment_low` and `alignment_high`.

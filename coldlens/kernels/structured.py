@@ -9,12 +9,12 @@ from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.examples.tokens import Ids
-from coldlens.kernels.cost import Footprint, Work
 from coldlens.kernels.forms import Factored, gram_factors, weight_factor
+from coldlens.kernels.inventory import Structure
 from coldlens.kernels.points import Pair
-from coldlens.kernels.structure import Structure
-from coldlens.kernels.sweep import Gradients, sweep
+from coldlens.kernels.reverse import Gradients, sweep
 from coldlens.kernels.tiles import Item, Plan, plan
+from coldlens.kernels.work import Footprint, Work
 
 _STRIPS = 4
 """Strips of a symmetric block, of which the part below the diagonal is left out."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from coldlens.errors import ArgumentError
-from coldlens.kernels.cost import Footprint, Work
+from coldlens.kernels.work import Footprint, Work
 
 _NEAR_CACHE = 8 << 20  # bytes that pass through a block at once, and that factors take at once
 _FEW_ROWS = 16

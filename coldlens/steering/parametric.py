@@ -223,14 +223,14 @@ class DifferenceSteering(ParametricSteering):
         Given earlier interventions, both forwards hold the steered positions at the steered
         values, one pair of forwards a steered layer.
         """
-        held: dict[int, Tensor] = {}
+        kept: dict[int, Tensor] = {}
         found: Displacements = {}
         if intervention is None or len(layers) == 1:
-            found = self._difference(tokens, attention_mask, layers, held, None)
+            found = self._difference(tokens, attention_mask, layers, kept, None)
         else:
             for place, layer in enumerate(layers):
                 upto = layers[: place + 1]
-                found |= self._difference(tokens, attention_mask, upto, held, intervention, layer)
+                found |= self._difference(tokens, attention_mask, upto, kept, intervention, layer)
         dtype = working_dtype(self.model)
         return {layer: values.to(dtype) for layer, values in found.items()}
 
@@ -239,14 +239,14 @@ class DifferenceSteering(ParametricSteering):
         tokens: Tensor,
         attention_mask: Tensor,
         layers: tuple[int, ...],
-        held: dict[int, Tensor],
+        kept: dict[int, Tensor],
         intervention: Intervention | None,
         only: int | None = None,
     ) -> Displacements:
         def edit(layer: int, residual: Tensor) -> Tensor | None:
-            if intervention is None or layer not in held:
+            if intervention is None or layer not in kept:
                 return None
-            return torch.where(intervention.mask.unsqueeze(-1), held[layer], residual)
+            return torch.where(intervention.mask.unsqueeze(-1), kept[layer], residual)
 
         dtype = torch.float64 if self.double else None
 
@@ -255,13 +255,12 @@ class DifferenceSteering(ParametricSteering):
                 self.model, self.direction, step, tokens, attention_mask, layers, edit, dtype=dtype
             )
 
-        base, moved = run(0.0), run(self.step)
-        if self.scheme == "central":
-            other, scale = run(-self.step), self.scale / 2
-        else:
-            other, scale = base, self.scale
+        central, given = self.scheme == "central", intervention is not None and only is not None
+        base = run(0.0) if given or not central else {}
+        moved = run(self.step)
+        other, scale = (run(-self.step), self.scale / 2) if central else (base, self.scale)
         wanted = layers if only is None else (only,)
         found = {layer: scale * (moved[layer] - other[layer]) for layer in wanted}
         if intervention is not None and only is not None:
-            held[only] = intervention.applied(only, base[only], found[only])
+            kept[only] = intervention.applied(only, base[only], found[only])
         return found

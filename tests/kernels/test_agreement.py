@@ -10,13 +10,13 @@ import torch
 from exact.cases import DATA, model_of
 from exact.closeness import assert_close
 
+from coldlens.agreement.agreement import kernel_agreement
+from coldlens.agreement.ladder import RUNGS
+from coldlens.agreement.report import KernelAgreement
 from coldlens.directions import ColdJVP, ColdKernel
 from coldlens.errors import ArgumentError, DataError, ExampleError, ModelError
 from coldlens.examples.example import Example
 from coldlens.examples.tokens import encode
-from coldlens.kernels.agreement import kernel_agreement
-from coldlens.kernels.ladder import RUNGS
-from coldlens.kernels.report import KernelAgreement
 from coldlens.losses import DPO, ContrastiveSquaredError, NegativeCrossEntropy
 from coldlens.references import activation_gradients, jacobian
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from coldlens.kernels.ladder import RUNGS
+from coldlens.agreement.ladder import RUNGS
 from coldlens.plotting.kernels import (
     kernel_figure,
     plot_alignment,

@@ -5,17 +5,17 @@ import torch
 from exact.cases import DATA, INPUTS, model_of
 from exact.closeness import assert_close, assert_far
 
-from coldlens.capture import Needs, collect
-from coldlens.capture.token_gradients import token_gradients
-from coldlens.examples.tokens import encode
-from coldlens.kernels.ladder import at_last_token, compared
-from coldlens.kernels.products import mean_pullback
-from coldlens.kernels.spectrum import (
+from coldlens.agreement.ladder import at_last_token, compared
+from coldlens.agreement.spectrum import (
     effective_rank,
     eigenvalue_shares,
     first_singular_share,
     identity_fit,
 )
+from coldlens.capture import Needs, collect
+from coldlens.capture.token_gradients import token_gradients
+from coldlens.examples.tokens import encode
+from coldlens.kernels.products import mean_pullback
 from coldlens.losses import DPO, CrossEntropy
 
 EXACT = 1e-9
@@ -106,7 +106,7 @@ def test_without_a_displacement_there_is_no_cosine():
 def test_sequences_come_in_groups_without_changing_the_sum(monkeypatch):
     model, loss = model_of("llama"), DPO(beta=0.7)
     whole = both(model, loss)[0]
-    monkeypatch.setattr("coldlens.kernels.rows.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("coldlens.kernels.padded.ROWS_AT_ONCE", 3)
     grouped = both(model, loss)[0]
     assert grouped.keys() == whole.keys()
     for name, value in whole.items():

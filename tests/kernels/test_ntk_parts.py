@@ -8,7 +8,7 @@ from kernels.ntk_cases import EXAMPLES, QUERIES
 
 from coldlens.errors import ArgumentError
 from coldlens.kernels import EmpiricalNTK
-from coldlens.kernels.parts import WORDS, select_parameters
+from coldlens.kernels.parameter_choice import WORDS, select_parameters
 from coldlens.models.parameters import upstream
 
 EXACT = 1e-12

@@ -10,9 +10,9 @@ from kernels.ntk_cases import EXAMPLES, QUERIES
 from coldlens.errors import ArgumentError, ExampleError, ModelError
 from coldlens.examples.example import Example
 from coldlens.kernels import EmpiricalNTK
-from coldlens.kernels.cost import Work
-from coldlens.kernels.kept import Kept
+from coldlens.kernels.cache import Kept
 from coldlens.kernels.structured import structured_blocks
+from coldlens.kernels.work import Work
 from coldlens.steering.parametric import accurate_parameters
 
 EXACT = 1e-12

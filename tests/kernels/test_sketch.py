@@ -6,10 +6,10 @@ import pytest
 import torch
 from exact.closeness import assert_close, assert_far
 
+from coldlens.agreement.spectrum import identity_fit
 from coldlens.errors import NumericsError
+from coldlens.kernels.moments import haar_rows, parts_of, parts_without_each
 from coldlens.kernels.sketch import sketch_of
-from coldlens.kernels.sketch_parts import haar_rows, parts_of, parts_without_each
-from coldlens.kernels.spectrum import identity_fit
 
 EXACT = 1e-12
 DRAWS = 2000

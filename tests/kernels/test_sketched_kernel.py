@@ -10,13 +10,13 @@ from exact.cases import ARCHITECTURES, DATA, data_of, model_of
 from exact.closeness import assert_close
 from kernels.ntk_cases import EXAMPLES, QUERIES
 
+from coldlens.agreement.agreement import kernel_agreement
+from coldlens.agreement.report import KernelAgreement
+from coldlens.agreement.spectrum import identity_fit
 from coldlens.errors import ArgumentError, NumericsError
 from coldlens.kernels import EmpiricalNTK, structured
-from coldlens.kernels.agreement import kernel_agreement
-from coldlens.kernels.report import KernelAgreement
+from coldlens.kernels.moments import haar_rows
 from coldlens.kernels.sketch import sketch_of
-from coldlens.kernels.sketch_parts import haar_rows
-from coldlens.kernels.spectrum import identity_fit
 from coldlens.losses import DPO
 
 EXACT = 1e-10

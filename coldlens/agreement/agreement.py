@@ -12,21 +12,21 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.capture import Needs, collect
-from coldlens.capture.token_gradients import TokenGradients, token_gradients
-from coldlens.examples.batch import Side
-from coldlens.examples.example import Example, ExampleSet, Text
-from coldlens.examples.tokens import Encoded, Ids, encode, encode_prompts
-from coldlens.kernels.ladder import at_last_token, compared, rungs
-from coldlens.kernels.ntk import Algorithm, EmpiricalNTK
-from coldlens.kernels.report import KernelAgreement
-from coldlens.kernels.shares import position_shares
-from coldlens.kernels.spectrum import (
+from coldlens.agreement.ladder import at_last_token, compared, rungs
+from coldlens.agreement.report import KernelAgreement
+from coldlens.agreement.shares import position_shares
+from coldlens.agreement.spectrum import (
     effective_rank,
     eigenvalue_shares,
     first_singular_share,
     identity_fit,
 )
+from coldlens.capture import Needs, collect
+from coldlens.capture.token_gradients import TokenGradients, token_gradients
+from coldlens.examples.batch import Side
+from coldlens.examples.example import Example, ExampleSet, Text
+from coldlens.examples.tokens import Encoded, Ids, encode, encode_prompts
+from coldlens.kernels.ntk import Algorithm, EmpiricalNTK
 from coldlens.losses import Loss, default_loss, loss_name, reads_residual, sides_of
 from coldlens.models.guards import (
     Layers,
@@ -143,6 +143,7 @@ def kernel_agreement(
         scale="not applicable",
         loss=loss_name(goal),
         positions="last_prompt",
+        seed=seed if method == "sketched" else None,
     )
     about = {
         **record.as_dict(),

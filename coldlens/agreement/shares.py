@@ -9,9 +9,9 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture.token_gradients import TokenGradients
 from coldlens.examples.tokens import Ids
+from coldlens.kernels.padded import rows_of
 from coldlens.kernels.points import one_row
 from coldlens.kernels.products import pullback, pushforward
-from coldlens.kernels.rows import rows_of
 
 PROMPT = "prompt"
 """The side of tokens that come before the completion, in every sequence of an example."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.kernels.structure import Structure
+from coldlens.kernels.inventory import Structure
 from coldlens.models.parameters import parameters
 
 Form = Literal["Gram", "weight"]

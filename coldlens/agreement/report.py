@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from coldlens.agreement.words import in_words
 from coldlens.errors import DataError
-from coldlens.kernels.words import in_words
 from coldlens.plotting.kernels import kernel_figure
 from coldlens.results import ResultKind, loaded, saved
 

@@ -10,8 +10,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.examples.tokens import Ids
 from coldlens.kernels.forms import Factored, factored
+from coldlens.kernels.inventory import Structure
 from coldlens.kernels.record import record
-from coldlens.kernels.structure import Structure
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from coldlens.kernels.ladder import RUNGS
+from coldlens.agreement.ladder import RUNGS
 
 STEPS = {
     "full": "the unembedding's part of the tied embedding is left out",

@@ -15,12 +15,12 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import ArgumentError
 from coldlens.examples.tokens import Ids
-from coldlens.kernels.cost import Footprint
 from coldlens.kernels.forms import inputs_of
+from coldlens.kernels.inventory import Structure
 from coldlens.kernels.points import one_row
 from coldlens.kernels.record import Site, hooked, record
-from coldlens.kernels.structure import Structure
-from coldlens.kernels.sweep import sweep
+from coldlens.kernels.reverse import sweep
+from coldlens.kernels.work import Footprint
 from coldlens.models.forward import residuals
 from coldlens.models.parameters import exchanged
 
