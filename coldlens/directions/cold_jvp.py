@@ -1,10 +1,12 @@
-"""ColdJVP: the exact one-step displacement, by forward-mode differentiation."""
+"""ColdJVP: the exact displacement of infinitesimal steps, by forward-mode differentiation."""
 
 from dataclasses import dataclass
 
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs
+from coldlens.checks import above_zero
+from coldlens.directions.descent import mean_gradient
 from coldlens.directions.method import Method
 from coldlens.directions.parametric import parameter_needs
 from coldlens.examples.example import ExampleSet
@@ -20,16 +22,34 @@ class ColdJVP(Method):
     The ε → 0 limit of COLD-FD (Sharma and Trivedi 2026), with J_l = ∂Z_l/∂θ and g = ∇_θ L,
     computed by one dual forward an input for all layers: no ε, no truncation error.
 
+    With several steps g is the mean gradient along k real steps of gradient descent of rate lr,
+    (1/k) Σ_j ∇_θ L(θ_j): the path bends, the residual stream is read linearly at θ₀. The scale
+    stays that of one step, so η = k · lr stands for those k steps, as `FineTune(k, lr)` takes them.
+
     Attributes:
         loss: The loss; None for DPO on paired data, cross-entropy on positive-only data.
+        steps: k ≥ 1.
+        lr: The learning rate of the k steps; without effect where k = 1.
     """
 
     loss: Loss | None = None
+    steps: int = 1
+    lr: float | int = 0.1
+
+    def __post_init__(self) -> None:
+        """Checks steps and learning rate."""
+        above_zero("steps", self.steps)
+        above_zero("lr", self.lr)
 
     @property
     def forwards(self) -> int:
         """One dual forward, which measured 3 to 8 plain ones: less for wider models."""
         return 4
+
+    @property
+    def extra_passes(self) -> int:
+        """A pass a step; a single step uses the shared one."""
+        return self.steps if self.steps > 1 else 0
 
     def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
         """Also checks that the parameters are the model's own and attention is eager."""
@@ -38,11 +58,11 @@ class ColdJVP(Method):
         require_eager(model, self.label)
 
     def needs(self, examples: ExampleSet) -> Needs:
-        """Returns the parameter gradient as the only need."""
+        """Returns the parameter gradient at θ₀ as the only need."""
         return parameter_needs(self.loss, examples)
 
     def solve(self, model: TransformerBridge, evidence: Evidence) -> TangentSteering:
         """Returns a steering that keeps the gradient; the work is done for each input."""
         loss = self.loss or default_loss(evidence.examples)
-        origin = self.origin(model, evidence, loss=loss)
-        return TangentSteering(origin, evidence.parameter_gradients[loss])
+        gradient = mean_gradient(model, evidence, loss, self.steps, self.lr, self.label)
+        return TangentSteering(self.origin(model, evidence, loss=loss), gradient)

@@ -3,19 +3,16 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.capture import Evidence, Needs, collect
+from coldlens.capture import Evidence, Needs
 from coldlens.checks import above_zero
+from coldlens.directions.descent import mean_gradient
 from coldlens.directions.method import Method
 from coldlens.directions.parametric import parameter_needs
 from coldlens.examples.example import ExampleSet
 from coldlens.losses import Loss, default_loss
 from coldlens.models.guards import require_raw
-from coldlens.models.parameters import parameters, upstream
 from coldlens.steering.parametric import DifferenceSteering
 
 
@@ -65,36 +62,7 @@ class FineTune(Method):
     def solve(self, model: TransformerBridge, evidence: Evidence) -> DifferenceSteering:
         """Returns the change of the parameters after all steps."""
         loss = self.loss or default_loss(evidence.examples)
-        if self.steps == 1:
-            gradient = evidence.parameter_gradients[loss]
-            moved = {name: -self.lr * tensor for name, tensor in gradient.items()}
-        else:
-            moved = self._descend(model, evidence, loss)
+        gradient = mean_gradient(model, evidence, loss, self.steps, self.lr, self.label)
+        moved = {name: -self.steps * self.lr * tensor for name, tensor in gradient.items()}
         origin = self.origin(model, evidence, loss=loss)
         return DifferenceSteering(origin, moved, step=1.0, scale=1.0)
-
-    def _descend(
-        self, model: TransformerBridge, evidence: Evidence, loss: Loss
-    ) -> dict[str, Tensor]:
-        start = {name: found.tensor.detach() for name, found in parameters(model).items()}
-        moved = {
-            name: torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))
-            for name, value in start.items()
-        }
-        steps = tqdm(range(self.steps), desc=self.label, disable=not evidence.progress)
-        for _ in steps:
-            values = {name: start[name] + moved[name] for name in start}
-            found = collect(
-                model,
-                evidence.examples,
-                evidence.layers,
-                Needs(parameter_gradients=frozenset({loss})),
-                batch_size=evidence.batch_size,
-                encoded=evidence.encoded,
-                at=values,
-                differentiate=values,
-            )
-            for name, gradient in found.parameter_gradients[loss].items():
-                moved[name] -= self.lr * gradient
-        kept = upstream(model, max(evidence.layers))
-        return {name: value for name, value in moved.items() if name in kept and value.any()}
