@@ -8,10 +8,11 @@ import tyro
 from coldlens.cli.compare import Compare
 from coldlens.cli.kernel import Kernel
 from coldlens.cli.steer import Steer
+from coldlens.cli.sweep import Sweep
 from coldlens.cli.verify import Verify
 from coldlens.errors import ColdlensError
 
-COMMANDS = {"compare": Compare, "kernel": Kernel, "verify": Verify, "steer": Steer}
+COMMANDS = {"compare": Compare, "kernel": Kernel, "verify": Verify, "steer": Steer, "sweep": Sweep}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,80 @@
+"""`coldlens sweep` as a user types it."""
+
+import json
+
+import pandas as pd
+import pytest
+from sweep.conftest import SPLITS, UNRELATED
+
+from coldlens.cli.sweep import PRESETS, Sweep
+from coldlens.errors import DataError
+from coldlens.sweep import SweepResult
+
+
+def write(path, examples, split=None):
+    rows = [
+        {"prompt": one.prompt, "positive": one.positive, "negative": one.negative}
+        | ({"split": split} if split else {})
+        for one in examples
+    ]
+    with path.open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def command(folder, tmp_path):
+    path = tmp_path / "wit.jsonl"
+    for split in ("train", "validation", "test"):
+        write(path, getattr(SPLITS["first"], split), split)
+    write(tmp_path / "other.jsonl", UNRELATED, "test")
+    return Sweep(
+        model=str(folder),
+        examples=(str(path),),
+        out=tmp_path / "out",
+        methods=("DiffMean", "ColdFD"),
+        sizes=(3, 6),
+        seeds=(0,),
+        etas=(0.5, 2.0),
+        capability=str(tmp_path / "other.jsonl"),
+    )
+
+
+def test_it_prints_the_main_table_and_writes_tables_and_figure(command, capsys):
+    assert command.run() == 0
+    printed = capsys.readouterr().out
+    for word in ("average_rank", "ColdFD", "base", "wit", "5% of capability lost"):
+        assert word in printed
+    result = SweepResult.load(command.out)
+    table = result.main_table()
+    assert f"{table.loc[('default', 'ColdFD'), 'wit']:.3f}" in printed
+    saved = pd.read_csv(command.out / "main_table.csv", index_col=[0, 1])
+    pd.testing.assert_frame_equal(saved, table, check_dtype=False, check_names=False)
+    assert len(pd.read_csv(command.out / "choices.csv")) == len(result.choices())
+    assert set(pd.read_csv(command.out / "sample_efficiency.csv")["size"]) == {0, 3, 6}
+    assert (command.out / "sweep.png").stat().st_size > 10_000
+    assert command.run() == 0  # it goes on, with nothing left to do
+
+
+def test_other_options_in_the_same_folder_are_refused(command, capsys):
+    from dataclasses import replace
+
+    assert command.run() == 0
+    with pytest.raises(DataError, match="etas = "):
+        replace(command, etas=(0.5,)).run()
+
+
+def test_the_presets_are_what_they_say():
+    assert set(PRESETS["paper"]["losses"]) == {"paired", "positive-only"}
+    assert len(PRESETS["paper"]["methods"]) == 12
+    assert PRESETS["paper"]["sizes"] == (50,)
+    assert PRESETS["paper"]["seeds"] == (0, 1, 2)
+    assert PRESETS["curve"]["sizes"] == (2, 5, 10, 20, 50, 200)
+
+
+def test_demo_stands_for_its_seven_behaviours():
+    splits = Sweep(validation=4, test=6)._splits()
+    assert len(splits) == 7
+    assert {"sycophancy", "refusal", "hallucination"} <= set(splits)
+    assert all(len(found.test) == 6 for found in splits.values())
+    two = Sweep(examples=("demo/refusal", "demo/refusal/open"), validation=4, test=6)._splits()
+    assert list(two) == ["refusal", "refusal/open"]
