@@ -62,7 +62,8 @@ def saved(
     with whole_folder(Path(folder), kind.folder) as part:
         for name in kind.tables:
             tables[name].to_csv(part / f"{name}.csv", index=False)
-        head = {**about, "format": kind.format}
+        rows = {name: len(tables[name]) for name in kind.tables}
+        head = {**about, "format": kind.format, "rows": rows}
         (part / MARKER).write_text(json.dumps(head, indent=2, ensure_ascii=False) + "\n")
         yield part
 
@@ -83,15 +84,16 @@ def loaded(folder: str | Path, kind: ResultKind) -> tuple[dict[str, pd.DataFrame
     source = Path(folder)
     try:
         about = json.loads((source / MARKER).read_text())
-        found = about.pop("format")
-        tables = {name: _table(source, kind, name) for name in kind.tables}
+        found, rows = about.pop("format"), about.pop("rows", {})
+        fits = found == kind.format
+        tables = {name: _table(source, kind, name, rows[name]) for name in kind.tables if fits}
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise DataError(
             expected=f"a folder with the saved result of {kind.maker}",
             found=f"{type(error).__name__}: {error} at {source}",
             fix=f"Run {kind.maker} again, or check the path",
         ) from error
-    if found != kind.format:
+    if not fits:
         raise DataError(
             expected=f"a result of format {kind.format}",
             found=f"{found!r} in {source / MARKER}",
@@ -100,7 +102,7 @@ def loaded(folder: str | Path, kind: ResultKind) -> tuple[dict[str, pd.DataFrame
     return tables, about
 
 
-def _table(folder: Path, kind: ResultKind, name: str) -> pd.DataFrame:
+def _table(folder: Path, kind: ResultKind, name: str, rows: int) -> pd.DataFrame:
     path = folder / f"{name}.csv"
     if name in kind.text:
         table = pd.read_csv(path, keep_default_na=False, dtype={kind.text[name]: "str"})
@@ -109,4 +111,6 @@ def _table(folder: Path, kind: ResultKind, name: str) -> pd.DataFrame:
     missing = set(kind.tables[name]) - set(table.columns)
     if missing:
         raise ValueError(f"no column {', '.join(sorted(missing))} in {path.name}")
+    if len(table) != rows:
+        raise ValueError(f"{len(table)} rows instead of {rows} in {path.name}")
     return table

@@ -48,6 +48,7 @@ QUERIES = 5
 """How many prompts of the examples are queries, unless told otherwise."""
 
 
+@torch.inference_mode(False)
 def kernel_agreement(
     model: TransformerBridge,
     examples: ExampleSet | Iterable[Example],
@@ -149,7 +150,7 @@ def kernel_agreement(
         **record.as_dict(),
         "layers": list(depths),
         "queries": len(asked),
-        "queries_from": "the examples" if queries is None else "given",
+        "queries_from": "prompts of the examples" if queries is None else "given",
         "exact": "the kernel sum" if exact is None else "ColdJVP",
         "tied_embedding": any(len(found.slots) > 1 for found in parameters(model).values()),
         "cost": cost,

@@ -37,8 +37,8 @@ def in_words(
     """
     lines = [
         f"{about['examples_name']} on {about['model_id']}: {about['examples_count']} examples, "
-        f"{about['queries']} queries (prompts of {about['queries_from']}), loss {about['loss']}.",
-        f"Mean cosine to the exact displacement ({about['exact']}), {' > '.join(RUNGS)}:",
+        f"queries: {about['queries']} ({about['queries_from']}), loss {about['loss']}.",
+        f"Mean cosine to the exact displacement ({about['exact']}), {' | '.join(RUNGS)}:",
         *_ladder_lines(ladder),
         _alignment_line(table),
         _position_line(positions),
@@ -58,7 +58,7 @@ def _ladder_lines(ladder: pd.DataFrame) -> list[str]:
     cosines = cosines[list(RUNGS)]
     lines = []
     for layer, values in zip(cosines.index, cosines.to_numpy().tolist(), strict=True):
-        chain = " > ".join(f"{value:.3f}" for value in values)
+        chain = " | ".join(f"{value:.3f}" for value in values)
         before = [1.0, *values[:-1]]
         lost = {rung: old - new for rung, old, new in zip(RUNGS, before, values, strict=True)}
         worst = max(lost, key=lambda rung: -math.inf if math.isnan(lost[rung]) else lost[rung])

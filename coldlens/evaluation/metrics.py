@@ -227,6 +227,10 @@ def choose_metrics(
     Raises:
         ArgumentError: If a name is unknown, or there is none.
     """
+    if isinstance(metrics, str):
+        raise ArgumentError(
+            expected="a list of metrics", found=repr(metrics), fix=f"Pass metrics=[{metrics!r}]"
+        )
     chosen: list[Metric] = []
     for metric in _default(examples, encoded) if metrics is None else metrics:
         if isinstance(metric, str) and metric not in METRICS:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import ExampleError
@@ -65,8 +66,8 @@ def encode(model: TransformerBridge, examples: ExampleSet) -> list[Encoded]:
 
     Raises:
         ExampleError: If an example is longer than the model's context, has an unknown token id or
-            no token, options that are not one token each or the same token, or the policy does
-            not fit the tokenizer.
+            no token, two completions that are the same tokens, options that are not one token
+            each or the same token, or the policy does not fit the tokenizer.
     """
     changed: list[int] = []
     encoded = []
@@ -86,7 +87,7 @@ def encode(model: TransformerBridge, examples: ExampleSet) -> list[Encoded]:
 
 
 def encode_prompts(
-    model: TransformerBridge, prompts: Sequence[Text], policy: TokenPolicy
+    model: TransformerBridge, prompts: Sequence[str | Sequence[int]], policy: TokenPolicy
 ) -> list[Ids]:
     """Tokenises prompts alone, under the same policy as examples.
 
@@ -101,13 +102,14 @@ def encode_prompts(
     Raises:
         ExampleError: If there is no prompt, or one is empty or longer than the context.
     """
-    if not prompts or isinstance(prompts, str):
+    if isinstance(prompts, str | Tensor) or not prompts:
         raise ExampleError(
             expected="a list of at least one prompt",
-            found=repr(prompts),
-            fix="Pass a list of strings or token ids",
+            found=type(prompts).__name__ if isinstance(prompts, Tensor) else repr(prompts),
+            fix="Pass a list of strings or of sequences of token ids, such as tokens.tolist()",
         )
-    ids = [_prompt_ids(model, prompt, policy) for prompt in prompts]
+    known = [prompt if isinstance(prompt, str) else tuple(prompt) for prompt in prompts]
+    ids = [_prompt_ids(model, prompt, policy) for prompt in known]
     for index, prompt in enumerate(ids):
         check_ids(model, prompt, f"prompt {index}")
     return ids
@@ -132,6 +134,13 @@ def _encode_one(
     if example.options is not None:
         found = [completion(option, "option") for option in example.options]
         options = _single_tokens(model, example.options, found, index)
+    if positive == negative:
+        raise ExampleError(
+            expected="a positive and a negative completion that differ",
+            found=f"the same tokens in example {index}: "
+            f"{_shown(model, example.positive, list(positive))}",
+            fix="Drop the example, or use words that the model's tokenizer tells apart",
+        )
     return Encoded(prompt, positive, negative, options, example.distribution)
 
 

@@ -96,9 +96,10 @@ def plan(work: Work, footprint: Footprint, max_memory: int) -> Plan:
 
     while not fits():
         if rows == 1:
+            # Four times the rest holds the factors too, which may take a quarter.
+            needed = 2 * (max_memory - room() - factors + 2 * size(longest))
             raise ArgumentError(
-                expected=f"max_memory of {max_memory - room() + 2 * size(longest)} bytes or "
-                "more for these sequences",
+                expected=f"max_memory of {needed} bytes or more for these sequences",
                 found=f"max_memory = {max_memory}",
                 fix="Raise it, ask for fewer blocks at once, or shorten the sequences",
             )

@@ -9,6 +9,7 @@ import zoo
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from coldlens.errors import ExampleError
 from coldlens.examples.example import Example, ExampleSet, TokenPolicy
 from coldlens.examples.tokens import BoundaryWarning, encode, encode_prompts
 
@@ -113,3 +114,15 @@ def test_many_reported_examples_are_cut_short(merging):
     examples = ExampleSet((Example("a", "b"),) * 7)
     with pytest.warns(BoundaryWarning, match=r"7 of 7 .*\(index 0, 1, 2, 3, 4, …\)"):
         encode(merging, examples)
+
+
+def test_equal_completions_are_an_error():
+    model = zoo.bridge("llama")
+    same = [Example("red dog", " blue", " green"), Example("red dog", " blue", " blue")]
+    with pytest.raises(ExampleError, match="that differ; found the same tokens in example 1"):
+        encode(model, ExampleSet(tuple(same)))
+
+
+def test_prompts_as_lists_of_ids():
+    model, policy = zoo.bridge("llama"), TokenPolicy()
+    assert encode_prompts(model, [[1, 6, 7], (1, 6)], policy) == [(1, 6, 7), (1, 6)]

@@ -211,7 +211,7 @@ def test_without_queries_the_prompts_of_the_examples_are_asked():
     prompts = [list(e.prompt) for e in encode(model, type(EXAMPLES).of(many))]
     assert report.token_ids["queries"] == [prompts[place] for place in (0, 1, 2, 4, 5)]
     assert report.table.same_prompt.sum() == 6
-    assert report.about["queries_from"] == "the examples"
+    assert report.about["queries_from"] == "prompts of the examples"
 
 
 def test_strings_are_queries_too():
@@ -258,7 +258,7 @@ def test_a_damaged_report_is_an_error(report, tmp_path, name):
 def test_the_summary_has_the_numbers_of_the_tables(report, model):
     text = report.summary()
     means = at(report.ladder, layer=1).groupby("rung").cosine.mean()
-    assert f"layer 1: {' > '.join(f'{means[rung]:.3f}' for rung in RUNGS)}; most is lost" in text
+    assert f"layer 1: {' | '.join(f'{means[rung]:.3f}' for rung in RUNGS)}; most is lost" in text
     before = at(report.positions, layer=1)
     before = 100 * before[before.position < 0].share.sum() / 2
     assert f"{before:.0f} % (layer 1)" in text

@@ -1,0 +1,40 @@
+"""Saved results: whole, checked, and of their own kind."""
+
+import pandas as pd
+import pytest
+
+from coldlens.errors import DataError
+from coldlens.results import ResultKind, loaded, saved
+
+KIND = ResultKind("measure", "test-1", {"one": ("a", "word")}, text={"one": "word"})
+OTHER = ResultKind("compare", "test-2", {"other": ("b",)})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    table = pd.DataFrame({"a": [1, 2, 3], "word": ["nan", "12", ""]})
+    with saved(tmp_path / "result", KIND, {"one": table}, {"seed": 3}) as part:
+        assert part.is_dir()
+    return tmp_path / "result"
+
+
+def test_round_trip(folder):
+    tables, about = loaded(folder, KIND)
+    assert about == {"seed": 3}
+    assert tables["one"].word.tolist() == ["nan", "12", ""]
+    assert tables["one"].a.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a,word\n1,x\n", "1 rows instead of 3"), ("a\n1\n2\n3\n", "no column word"), ("\0", "at ")],
+)
+def test_a_damaged_table(folder, text, message):
+    (folder / "one.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        loaded(folder, KIND)
+
+
+def test_another_kind_of_result(folder):
+    with pytest.raises(DataError, match="a result of format test-2; found 'test-1'"):
+        loaded(folder, OTHER)
