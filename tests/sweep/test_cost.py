@@ -7,6 +7,8 @@ import pytest
 from coldlens.models.load import load_model
 from coldlens.sweep import demo_facts, load_splits, sweep
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("method", ["ColdFD", "DiffMean"])
 def test_sixteen_cells_cost_at_most_four_times_one(method):

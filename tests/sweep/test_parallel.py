@@ -16,6 +16,8 @@ from coldlens.sweep.parallel import Workers, threads
 from coldlens.sweep.run import run_unit
 from coldlens.sweep.unit import Unit
 
+pytestmark = pytest.mark.slow
+
 
 def same(left, right):
     return left.table.to_csv() == right.table.to_csv()

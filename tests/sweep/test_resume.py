@@ -17,6 +17,8 @@ from sweep.conftest import SPLITS, run, splits_of
 from coldlens.errors import DataError
 from coldlens.sweep import SweepResult
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import sys
 from sweep.conftest import run

@@ -1,0 +1,1 @@
+"""One script a claim: `python -m analyses.NAME --out FOLDER` writes its tables and figure."""

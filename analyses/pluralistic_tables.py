@@ -1,0 +1,115 @@
+"""Distances to groups before and after steering, with intervals."""
+
+# What pandas gives for a column or a group is a union that only a test can narrow.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportIndexIssue=false
+
+import pandas as pd
+
+from coldlens.demo.world import group_questions
+from coldlens.evaluation.bootstrap import interval
+
+STEERED, UNSTEERED = "total_variation", "unsteered_total_variation"
+
+
+def with_topics(questions: pd.DataFrame) -> pd.DataFrame:
+    """Adds what a test question is about, whether it is of the group steered to, and the change.
+
+    Args:
+        questions: A row a method, group steered `towards`, group `measured` and test question.
+
+    Returns:
+        The same with columns `topic`, `own` and `change`.
+    """
+    topics = {
+        group: [asked.topic for asked in group_questions(group, "test")]
+        for group in questions.measured.unique()
+    }
+    asked = zip(questions.measured, questions.question, strict=True)
+    return questions.assign(
+        topic=[topics[group][place] for group, place in asked],
+        own=questions.towards == questions.measured,
+        change=questions[STEERED] - questions[UNSTEERED],
+    )
+
+
+def by_group(questions: pd.DataFrame) -> pd.DataFrame:
+    """Summarises each method and group.
+
+    Args:
+        questions: What `with_topics` returned.
+
+    Returns:
+        A row a method and group: the mean total variation distance to the group `unsteered` and
+        `steered`, with 95 % bootstrap intervals over its test questions, and of the `change`; the
+        same distances and change to the `others`.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "method": method,
+                "group": group,
+                **_summary(part[part.own], ""),
+                **_summary(part[~part.own], "others_"),
+            }
+            for (method, group), part in questions.groupby(["method", "towards"], sort=False)
+        ]
+    )
+
+
+def by_pair(questions: pd.DataFrame) -> pd.DataFrame:
+    """Summarises each method, group steered to and group measured.
+
+    Args:
+        questions: What `with_topics` returned.
+
+    Returns:
+        A row each, with distances and change as in `by_group`.
+    """
+    keys = ["method", "towards", "measured"]
+    return pd.DataFrame(
+        [
+            {**dict(zip(keys, key, strict=True)), **_summary(part, "")}
+            for key, part in questions.groupby(keys, sort=False)
+        ]
+    )
+
+
+def overall(questions: pd.DataFrame) -> pd.DataFrame:
+    """Averages over groups.
+
+    Questions on one topic have one distribution and are alike, so here pairs of group and topic
+    are resampled, not questions.
+
+    Args:
+        questions: What `with_topics` returned.
+
+    Returns:
+        A row a method: the number of pairs as `clusters`, and mean distances and changes, to the
+        group steered to and to the `others`.
+    """
+    clusters = questions.groupby(["method", "own", "towards", "topic"], sort=False)
+    means = clusters[[STEERED, UNSTEERED, "change"]].mean().reset_index()
+    return pd.DataFrame(
+        [
+            {
+                "method": method,
+                "clusters": int(part.own.sum()),
+                **_summary(part[part.own], ""),
+                **_summary(part[~part.own], "others_"),
+            }
+            for method, part in means.groupby("method", sort=False)
+        ]
+    )
+
+
+def _summary(rows: pd.DataFrame, prefix: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    columns = {"unsteered": UNSTEERED, "steered": STEERED, "change": "change"}
+    for name, column in columns.items():
+        values = rows[column].to_numpy(dtype=float)
+        low, high = interval(values)
+        ends = (values.mean() if len(values) else float("nan"), low, high)
+        labels = (name, f"{name}_low", f"{name}_high")
+        found |= {prefix + label: end for label, end in zip(labels, ends, strict=True)}
+    return found
