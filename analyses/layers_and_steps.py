@@ -1,6 +1,6 @@
 """Beyond one step at one layer: several steps, and several layers at once.
 
-`python -m analyses.layers_and_steps --out docs/results/layers_and_steps` takes about fifteen
+`python -m analyses.layers_and_steps --out docs/results/layers_and_steps` takes about five
 minutes on one core, with `--quick` less than one.
 """
 

@@ -1,6 +1,6 @@
 """Steering towards the answers of a group, and what that does to the distance from other groups.
 
-`python -m analyses.pluralistic --out docs/results/pluralistic` takes about ten minutes on one
+`python -m analyses.pluralistic --out docs/results/pluralistic` takes about three minutes on one
 core, with `--quick` less than one.
 """
 
