@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/coldlens compare --model demo --examples demo/refusal --out out/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow"
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow

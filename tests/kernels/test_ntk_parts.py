@@ -44,7 +44,9 @@ def test_contributions_add_up(name):
 
 
 @pytest.mark.parametrize(
-    "params", ["norms", "block 1", lambda name: name.endswith("bias")], ids=str
+    "params",
+    ["norms", "block 1", lambda name: name.endswith("bias")],
+    ids=["norms", "block 1", "biases"],
 )
 def test_parts_are_those_of_the_jacobian(params):
     model = model_of("gpt2")
@@ -76,7 +78,16 @@ def test_dead_parameters_have_no_kernel():
     assert not coverage.dense
 
 
-@pytest.mark.parametrize("params", ["heads", "block 3", "block x", lambda name: False, []], ids=str)
+UNKNOWN = {
+    "a kind": "heads",
+    "a block too deep": "block 3",
+    "no number": "block x",
+    "nothing chosen": lambda name: False,
+    "an empty list": [],
+}
+
+
+@pytest.mark.parametrize("params", UNKNOWN.values(), ids=UNKNOWN)
 def test_unknown_parts(params):
     with pytest.raises(ArgumentError, match="Expected params"):
         EmpiricalNTK(model_of("llama"), QUERIES, EXAMPLES, params=params)

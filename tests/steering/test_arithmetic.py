@@ -6,7 +6,6 @@ import zoo
 
 from coldlens.directions import ColdJVP, DiffMean, Probe
 from coldlens.errors import ArgumentError, SteeringError
-from coldlens.examples.example import Example
 from coldlens.steering.static import StaticSteering
 
 
@@ -43,9 +42,6 @@ def test_a_zero_vector_cannot_be_normalized(llama, examples):
     steering = DiffMean().fit(llama, examples)
     with pytest.raises(SteeringError, match=r"found a zero vector at layer 0. Check that"):
         (steering - steering).normalized()
-    same = DiffMean().fit(llama, [Example("red", " yes", " yes")])
-    with pytest.raises(SteeringError, match="vector that is not zero"):
-        same.normalized()
 
 
 def test_other_layers_or_weights_do_not_add(llama, examples):
