@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint format train-demo clean
+.PHONY: demo test test-slow test-notebooks notebooks docs report lint format train-demo clean
 
 demo: $(READY)
 	$(BIN)/coldlens compare --model demo --examples demo/refusal --out out/demo
@@ -14,6 +14,18 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
+
+test-notebooks: $(READY)
+	$(BIN)/python -m pytest -q --nbmake -n auto notebooks
+
+notebooks: $(READY)
+	$(BIN)/python notebooks/make.py
+
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+report: $(READY)
+	$(BIN)/coldlens report --model demo --examples demo/sycophancy --out out/report.html
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -34,4 +46,4 @@ $(READY): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) out .pytest_cache .ruff_cache
+	rm -rf $(VENV) out docs/_build docs/tutorials .pytest_cache .ruff_cache

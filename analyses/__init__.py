@@ -1,1 +1,1 @@
-"""One script a claim: `python -m analyses.NAME --out FOLDER` writes its tables and figure."""
+"""One script a claim: `python -m analyses.NAME` writes tables, `coldlens figures` draws them."""

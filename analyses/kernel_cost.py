@@ -1,36 +1,22 @@
-"""What exact kernel blocks cost: structured derivatives, dense Jacobians, and products.
+"""What exact kernel blocks cost: structured derivatives, Jacobians, and products.
 
-`python -m analyses.kernel_cost --out docs/results/kernel_cost` takes about ten minutes on one core,
-with `--quick` less than one.
+`python -m analyses.kernel_cost` takes about ten minutes on one core, with `--quick` less than one.
 """
 
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
-import tyro
 
-from analyses.kernel_figure import plot_kernel_cost
 from analyses.kernel_methods import METHODS, Blocks, Case, alone
 from analyses.kernel_tables import CENTRE, GPT2, LONG, REFERENCE, along, bounds, growth
-from analyses.measure import circumstances, in_fresh_process, interleaved, one_thread
+from analyses.measure import in_fresh_process, interleaved, machine, one_thread
+from analyses.script import script
 from coldlens.checks import above_zero
-from coldlens.cli.inputs import say
-from coldlens.files import check_replaceable
-from coldlens.results import ResultKind, saved
+from coldlens.figures.analysis import Analysis
+from coldlens.figures.drawings import kernel_cost
+from coldlens.figures.record import Tables
 
-FIGURE = "kernel_cost.png"
-KIND = ResultKind(
-    "analyses.kernel_cost",
-    "coldlens kernel cost 1",
-    {
-        "cost": ("d", "layers", "tokens", "examples", "method", "seconds", "peak_mb"),
-        "growth": ("axis", "method", "seconds_exponent", "peak_mb_exponent"),
-        "bounds": ("claim", "measured", "relation", "limit", "holds"),
-    },
-    (FIGURE,),
-)
 AXES = {
     "d": (32, 64, 96, 128),
     "layers": (2, 4, 8),
@@ -42,45 +28,37 @@ QUICK = {"d": (32, 64), "layers": (2, 4), "tokens": (16, 96), "examples": (2, 4)
 
 
 @dataclass(frozen=True)
-class KernelCost:
+class KernelCost(Analysis):
     """Measure what exact kernel blocks of the top layer cost, for all pairs of N sequences.
 
     Attributes:
-        out: Folder for tables and figure.
-        quick: A small grid, in less than a minute.
         gpt2: Also a model of the size of GPT-2, by structured derivatives alone: minutes more.
         repetitions: How often every method is timed, in turns.
         rows: Rows of each block computed by products, whose time is then multiplied by d / rows.
     """
 
-    out: Path = Path("out/kernel_cost")
-    quick: bool = False
     gpt2: bool = False
     repetitions: int = 5
     rows: int = 4
 
-    def run(self) -> dict[str, pd.DataFrame]:
-        """Returns the tables `cost`, `growth` and `bounds` after writing them and a figure."""
+    drawing = kernel_cost.DRAWING
+
+    def run(self) -> Tables:
+        """Returns the tables by name after writing them, or those that are there."""
         above_zero("repetitions", self.repetitions)
         above_zero("rows", self.rows)
-        check_replaceable(self.out, KIND.folder)
+        return self.made("random", {}, self._tables, lambda: {"machine": machine()})
+
+    def _tables(self) -> Tables:
         axes = QUICK if self.quick else AXES
         cases = [replace(CENTRE, **{axis: size}) for axis in axes for size in axes[axis]]
         cases += [] if self.quick else [LONG, REFERENCE]
-        parts = []
-        for case in dict.fromkeys(cases):
-            parts.append(self._measured(case))
-            say(_shown(parts[-1]))
+        parts = [self._measured(case) for case in dict.fromkeys(cases)]
         if self.gpt2:
             parts.append(_structured_alone(GPT2))
         cost = pd.concat(parts, ignore_index=True)
         lines = along(cost, list(axes))
-        tables = {"cost": cost, "growth": growth(lines), "bounds": bounds(cost)}
-        settings = {"quick": self.quick, "repetitions": self.repetitions, "rows": self.rows}
-        with saved(self.out, KIND, tables, {**circumstances(), "settings": settings}) as folder:
-            plot_kernel_cost(lines).savefig(folder / FIGURE)
-        say(f"\n{_shown(tables['growth'])}\n\n{_shown(tables['bounds'])}")
-        return tables
+        return {"cost": cost, "lines": lines, "growth": growth(lines), "bounds": bounds(cost)}
 
     def _measured(self, case: Case) -> pd.DataFrame:
         """Returns a row a method."""
@@ -136,9 +114,5 @@ def _structured_alone(case: Case) -> pd.DataFrame:
     return pd.DataFrame([{**asdict(case), "method": "structured", **measured, "rows": case.d}])
 
 
-def _shown(table: pd.DataFrame) -> str:
-    return table.to_string(index=False, float_format="{:.3g}".format)
-
-
 if __name__ == "__main__":
-    tyro.cli(KernelCost).run()
+    script(KernelCost)

@@ -1,7 +1,8 @@
-"""Three ways to the same kernel blocks, and the random models on which they are compared.
+"""Four ways to the same kernel blocks, and the random models on which they are compared.
 
-Each takes a model and N sequences of one length and computes K_l(x, x′) of every unordered pair of
-them, each read at its last token, for the top layer l. K(x′, x) = K(x, x′)ᵀ is never computed.
+Each takes a model and N sequences of one length and computes K_l(x, x′) of every pair of them, each
+read at its last token, for the top layer l. K(x′, x) = K(x, x′)ᵀ follows from K(x, x′) in all but
+`contraction`, which computes both.
 """
 
 import warnings
@@ -38,7 +39,7 @@ VOCABULARY = 64
 
 _RESOLVED_MB = 0.1  # less is below what systems count
 _TINY = (32, 1, 4, 1)
-_ROWS_AT_ONCE = 32  # the fastest of 4, 8, 16, 32 and 128 for the dense Jacobian at d = 128
+_ROWS_AT_ONCE = 32  # the fastest of 4, 8, 16, 32 and 128 for Jacobians at d = 128
 
 Blocks = dict[tuple[int, int], Float[Tensor, "row d"]]
 """By pair i ≤ j: the first rows of K(x_i, x_j), or all of them."""
@@ -122,10 +123,29 @@ def structured(model: TransformerBridge, sequences: Sequence[Ids], rows: int) ->
     return {(i, j): found[i, j] for i, j in _pairs(sequences)}
 
 
-def dense(model: TransformerBridge, sequences: Sequence[Ids], rows: int) -> Blocks:
-    """Computes blocks from Jacobians: `vmap` over reverse passes, then one product a pair.
+def contraction(model: TransformerBridge, sequences: Sequence[Ids], rows: int) -> Blocks:
+    """Computes blocks by Jacobian contraction, the usual way: J Jᵀ, every ordered pair.
 
-    Rows are written straight into one tensor for all sequences, so that nothing is held twice.
+    Source: Novak, Sohl-Dickstein and Schoenholz 2022, "Fast Finite Width Neural Tangent Kernel",
+    section 3.1; PyTorch's tutorial "Neural Tangent Kernels" does the same, a parameter at a time,
+    which measured as long. K is symmetric, but neither makes use of it.
+
+    Args:
+        model: The model.
+        sequences: Token ids.
+        rows: Ignored: blocks are computed whole.
+
+    Returns:
+        The blocks of i ≤ j; the others are computed too.
+    """
+    jacobians = _jacobians(model, sequences)
+    flat = jacobians.flatten(0, 1)
+    whole = (flat @ flat.T).unflatten(0, jacobians.shape[:2]).unflatten(2, jacobians.shape[:2])
+    return {(i, j): whole[i, :, j] for i, j in _pairs(sequences)}
+
+
+def pairs_once(model: TransformerBridge, sequences: Sequence[Ids], rows: int) -> Blocks:
+    """Computes blocks from the same Jacobians with one product for each unordered pair.
 
     Args:
         model: The model.
@@ -135,21 +155,7 @@ def dense(model: TransformerBridge, sequences: Sequence[Ids], rows: int) -> Bloc
     Returns:
         The blocks.
     """
-    layer, dtype = len(model.blocks) - 1, working_dtype(model)
-    basis = torch.eye(model.cfg.d_model, dtype=dtype)
-    values = accurate_parameters(model, layer)
-    entries = sum(value.numel() for value in values.values())
-    jacobians = torch.empty(len(sequences), len(basis), entries, dtype=dtype)
-    for ids, jacobian in zip(sequences, jacobians, strict=True):
-
-        def read(chosen: dict[str, Tensor], ids: Ids = ids) -> Tensor:
-            return _end(model, chosen, ids, layer)
-
-        _, pull, *_ = torch.func.vjp(read, values)
-        parts = zip(basis.split(_ROWS_AT_ONCE), jacobian.split(_ROWS_AT_ONCE), strict=True)
-        for cotangents, out in parts:
-            (found,) = torch.vmap(pull)(cotangents)
-            torch.cat([part.flatten(1) for part in found.values()], 1, out=out)
+    jacobians = _jacobians(model, sequences)
     return {(i, j): jacobians[i] @ jacobians[j].T for i, j in _pairs(sequences)}
 
 
@@ -187,7 +193,8 @@ def products(model: TransformerBridge, sequences: Sequence[Ids], rows: int) -> B
 
 METHODS: dict[str, Callable[[TransformerBridge, Sequence[Ids], int], Blocks]] = {
     "structured": structured,
-    "dense": dense,
+    "contraction": contraction,
+    "pairs once": pairs_once,
     "products": products,
 }
 """Every method by its name."""
@@ -224,6 +231,31 @@ def alone(case: Case, method: str, rows: int) -> dict[str, float]:
 
 def _pairs(sequences: Sequence[Ids]) -> list[tuple[int, int]]:
     return list(combinations_with_replacement(range(len(sequences)), 2))
+
+
+def _jacobians(
+    model: TransformerBridge, sequences: Sequence[Ids]
+) -> Float[Tensor, "sequence d parameter"]:
+    """Returns J_l(x) of every sequence at its last token: `vmap` over reverse passes.
+
+    Rows are written straight into one tensor for all sequences, so that nothing is held twice.
+    """
+    layer, dtype = len(model.blocks) - 1, working_dtype(model)
+    basis = torch.eye(model.cfg.d_model, dtype=dtype)
+    values = accurate_parameters(model, layer)
+    entries = sum(value.numel() for value in values.values())
+    jacobians = torch.empty(len(sequences), len(basis), entries, dtype=dtype)
+    for ids, jacobian in zip(sequences, jacobians, strict=True):
+
+        def read(chosen: dict[str, Tensor], ids: Ids = ids) -> Tensor:
+            return _end(model, chosen, ids, layer)
+
+        _, pull, *_ = torch.func.vjp(read, values)
+        parts = zip(basis.split(_ROWS_AT_ONCE), jacobian.split(_ROWS_AT_ONCE), strict=True)
+        for cotangents, out in parts:
+            (found,) = torch.vmap(pull)(cotangents)
+            torch.cat([part.flatten(1) for part in found.values()], 1, out=out)
+    return jacobians
 
 
 def _end(

@@ -74,10 +74,10 @@ class FromStep(Metric):
         tokens, mask = unsteered.batch.tokens, unsteered.batch.attention_mask
         last = len(self.model.blocks) - 1
         with torch.no_grad(), exchanged(self.model, self.moved):
-            streams, stepped = residuals(self.model, tokens, mask, [last], logits=True)
+            streams, stepped = residuals(self.model, tokens, mask, [last], logits=unsteered.read)
         assert stepped is not None
         with torch.no_grad():
-            streamed = resumed(self.model, tokens, mask, last, streams[last])
+            streamed = resumed(self.model, tokens, mask, last, streams[last], read=unsteered.read)
         return {
             name: _divergence(replace(unsteered, logits=logits), reading)
             for name, logits in (("kl_from_step", stepped), ("kl_from_stream", streamed))
@@ -98,8 +98,11 @@ def stepped(steering: TangentSteering, eta: float) -> dict[str, Tensor]:
     Returns:
         θ − ηg by name of the parameters up to the deepest fitted layer.
     """
-    known = parameters(steering.model)
-    return {name: known[name].tensor.detach() - eta * g for name, g in steering.direction.items()}
+    known, moved = parameters(steering.model), {}
+    for name, g in steering.direction.items():
+        assert isinstance(g, Tensor), "the gradient is asked for in its dense form"
+        moved[name] = known[name].tensor.detach() - eta * g
+    return moved
 
 
 def total_length(steering: Steering, layers: Layers, eta: float) -> float:

@@ -9,15 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 import torch
-
-from coldlens.steering.provenance import PACKAGES
 
 Result = TypeVar("Result")
 
@@ -93,22 +89,14 @@ def in_fresh_process(function: Callable[..., Result], *arguments: Any) -> Result
         return pool.submit(function, *arguments).result()
 
 
-def circumstances() -> dict[str, Any]:
-    """Returns machine, versions, date and load, as JSON can hold them."""
+def machine() -> dict[str, Any]:
+    """Returns processor, memory and load, as JSON can hold them."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "platform": f"{platform.system()} {platform.machine()}",
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "memory_gb": round(pages * size / 1e9, 1),
-            "load_average": [round(load, 1) for load in os.getloadavg()],
-        },
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in PACKAGES},
-        },
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(pages * size / 1e9, 1),
+        "load_average": [round(load, 1) for load in os.getloadavg()],
     }
 
 

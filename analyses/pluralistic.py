@@ -1,55 +1,36 @@
 """Steering towards the answers of a group, and what that does to the distance from other groups.
 
-`python -m analyses.pluralistic --out docs/results/pluralistic` takes about three minutes on one
-core, with `--quick` less than one.
+`python -m analyses.pluralistic` takes three minutes on one core, with `--quick` less than one.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pandas as pd
-import tyro
 from transformer_lens.model_bridge import TransformerBridge
 
-from analyses.measure import circumstances
-from analyses.pluralistic_figure import plot_pluralistic
 from analyses.pluralistic_measure import moved, steered, told
 from analyses.pluralistic_tables import by_group, by_pair, overall, with_topics
-from coldlens.cli.inputs import say
+from analyses.script import script
 from coldlens.demo.world import GROUPS
 from coldlens.directions import ColdFD, ColdJVP, ColdKernel, Method, Random
 from coldlens.examples.example import ExampleSet
-from coldlens.files import check_replaceable
+from coldlens.figures.analysis import Analysis, chosen
+from coldlens.figures.drawings import pluralistic
+from coldlens.figures.record import Tables, combined_hash
 from coldlens.losses import OptionDistribution
 from coldlens.models.load import load_model
 from coldlens.models.parameters import fingerprint
-from coldlens.results import ResultKind, saved
 from coldlens.steering.parametric import TangentSteering
 from coldlens.sweep import Splits, demo_facts, load_splits
 
-FIGURE = "pluralistic.png"
-_DISTANCES = ("method", "unsteered", "steered", "change", "change_low", "change_high")
-KIND = ResultKind(
-    "analyses.pluralistic",
-    "coldlens pluralistic 1",
-    {
-        "groups": ("group", *_DISTANCES, "others_change"),
-        "pairs": ("towards", "measured", *_DISTANCES),
-        "overall": ("clusters", *_DISTANCES, "others_change"),
-        "choices": ("method", "group", "layer", "relative", "eta", "validation"),
-    },
-    (FIGURE,),
-)
-
 
 @dataclass(frozen=True)
-class Pluralistic:
+class Pluralistic(Analysis):
     """Steer the bundled model towards each of its six groups.
 
     Attributes:
-        out: Folder for tables and figure.
-        quick: Two groups, few examples, steps and step sizes, in less than a minute.
         groups: The groups.
         n: Examples of each group; all 81 by default.
         steps: Steps of ColdJVP; the other methods follow one step.
@@ -61,8 +42,6 @@ class Pluralistic:
         seed: Seed of all draws.
     """
 
-    out: Path = Path("out/pluralistic")
-    quick: bool = False
     groups: tuple[str, ...] = GROUPS
     n: int = 81
     steps: int = 100
@@ -72,25 +51,30 @@ class Pluralistic:
     budget: float = 0.05
     seed: int = 0
 
-    def run(self) -> dict[str, pd.DataFrame]:
-        """Returns the tables `groups`, `pairs`, `overall` and `choices` after writing them."""
-        check_replaceable(self.out, KIND.folder)
-        chosen = self
-        if self.quick:
-            chosen = replace(self, groups=self.groups[:2], n=9, steps=3, etas=(0.3,), facts=4)
+    drawing = pluralistic.DRAWING
+    QUICK: ClassVar = {"groups": GROUPS[:2], "n": 9, "steps": 3, "etas": (0.3,), "facts": 4}
+
+    def run(self) -> Tables:
+        """Returns the tables by name after writing them, or those that are there."""
+        used = chosen(self)
         model = load_model("demo")
-        tables = chosen._measured(model)
-        about = {
-            **circumstances(),
-            "settings": {name: value for name, value in asdict(chosen).items() if name != "out"},
-            "methods": {name: repr(method) for name, method in chosen._methods().items()},
+        splits = {group: load_splits(f"demo/groups/{group}") for group in used.groups}
+        wanted = {
             "model": "demo",
             "model_fingerprint": fingerprint(model),
+            "data": ", ".join(f"demo/groups/{group}" for group in used.groups),
+            "data_hash": combined_hash(
+                part
+                for group in splits.values()
+                for part in (group.drawn(used.n, used.seed), group.validation, group.test)
+            ),
         }
-        with saved(self.out, KIND, tables, about) as folder:
-            plot_pluralistic(tables).savefig(folder / FIGURE)
-        say(tables["overall"].to_string(index=False, float_format="{:+.3f}".format))
-        return tables
+        return used.made(
+            "demo",
+            wanted,
+            lambda: used._measured(model, splits),
+            lambda: {"methods": {name: repr(one) for name, one in used._methods().items()}},
+        )
 
     def _methods(self) -> dict[str, Method]:
         loss = OptionDistribution()
@@ -101,8 +85,7 @@ class Pluralistic:
             "Random": Random(ColdKernel(loss, positions="all"), self.seed),
         }
 
-    def _measured(self, model: TransformerBridge) -> dict[str, pd.DataFrame]:
-        splits = {group: load_splits(f"demo/groups/{group}") for group in self.groups}
+    def _measured(self, model: TransformerBridge, splits: Mapping[str, Splits]) -> Tables:
         tests = {group: found.test for group, found in splits.items()}
         facts = demo_facts(2 * self.facts)
         answers, choices = [], []
@@ -138,4 +121,4 @@ def _asked(given: Splits, facts: ExampleSet, half: int) -> Mapping[str, ExampleS
 
 
 if __name__ == "__main__":
-    tyro.cli(Pluralistic).run()
+    script(Pluralistic)

@@ -11,10 +11,10 @@ from transformer_lens.model_bridge import TransformerBridge
 from coldlens.capture import Evidence, Needs, collect
 from coldlens.directions import ColdJVP
 from coldlens.directions.descent import mean_gradient
-from coldlens.directions.parametric import global_norm
 from coldlens.examples.batch import pad
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.tokens import encode
+from coldlens.gradients import norm
 from coldlens.losses import Loss
 from coldlens.models.forward import residuals
 from coldlens.models.parameters import parameters
@@ -61,7 +61,7 @@ class Descent:
         return {name: value / steps for name, value in total.items()}
 
     def _times_hessian(self, direction: Direction) -> Direction:
-        width = _SHARE * global_norm(self._start) / global_norm(direction)
+        width = _SHARE * norm(self._start) / norm(direction)
         plus, minus = (self._gradient(direction, sign * width) for sign in (1, -1))
         return {name: (plus[name] - minus[name]) / (2 * width) for name in plus}
 

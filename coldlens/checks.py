@@ -1,7 +1,9 @@
 """Checks of single arguments, with one kind of message."""
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 from coldlens.errors import ArgumentError
@@ -36,10 +38,78 @@ def above_zero(name: str, value: Any) -> None:
     Raises:
         ArgumentError: If it is not.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < math.inf:
+    if not _real(value) or not 0 < value < math.inf:
         raise ArgumentError(
             expected=f"{name} > 0, a finite number",
             found=f"{name} = {value!r}",
             fix="See the docstring for the usual value",
         )
+
+
+def finite(name: str, value: Any) -> None:
+    """Checks that an argument is a finite number.
+
+    Args:
+        name: The argument.
+        value: What was given.
+
+    Raises:
+        ArgumentError: If it is not.
+    """
+    if not _real(value) or not math.isfinite(value):
+        raise ArgumentError(
+            expected=f"a finite {name}",
+            found=f"{name} = {value!r}",
+            fix="Pass an int or a float",
+        )
+
+
+def at_least(least: int, name: str, value: Any) -> None:
+    """Checks that an argument is an integer that is large enough.
+
+    Args:
+        least: The smallest one allowed.
+        name: The argument.
+        value: What was given.
+
+    Raises:
+        ArgumentError: If it is not.
+    """
+    if not is_whole(value) or value < least:
+        raise ArgumentError(
+            expected=f"{name} >= {least}, an integer",
+            found=f"{name} = {value!r}",
+            fix="See the docstring for the usual value",
+        )
+
+
+def is_whole(value: Any) -> bool:
+    """Returns whether a value is an integer of any type, but no bool."""
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
+
+
+def several(name: str, value: Any, what: str) -> None:
+    """Checks that an argument holds several things, and is no string.
+
+    Args:
+        name: The argument.
+        value: What was given.
+        what: The things, for the message.
+
+    Raises:
+        ArgumentError: If it is not.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ArgumentError(
+            expected=f"{name}, a list of {what}",
+            found=f"{name} = {value!r}",
+            fix="Put a single one in a list too",
+        )
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

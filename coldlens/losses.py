@@ -206,10 +206,30 @@ def completion_log_probs(
         One value an example.
     """
     rows = batch.rows(side)
+    return answer_log_probs(logits[rows][batch.predicting[rows]], batch, side, reduction)
+
+
+def answer_log_probs(
+    logits: Float[Tensor, "token vocab"],
+    batch: Batch,
+    side: Side,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, " example"]:
+    """Returns the same as `completion_log_probs`, from no other logits than it reads.
+
+    Args:
+        logits: The logits at the tokens of one side that predict a token of the completion, row
+            after row.
+        batch: The batch they belong to.
+        side: Which completion.
+        reduction: Mean or sum over the completion's tokens.
+
+    Returns:
+        One value an example.
+    """
+    rows = batch.rows(side)
     target = batch.answer_mask[rows]
-    predicts = target.roll(-1, dims=1)
-    chosen = logits[rows][predicts]
-    chosen = chosen.to(torch.promote_types(chosen.dtype, torch.float32))
+    chosen = logits.to(torch.promote_types(logits.dtype, torch.float32))
     gathered = chosen.log_softmax(-1).gather(-1, batch.tokens[rows][target].unsqueeze(-1))
     row_of = target.nonzero()[:, 0]
     total = chosen.new_zeros(batch.size).index_add(0, row_of, gathered.squeeze(-1))

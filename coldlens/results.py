@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import SafetensorError
 
 from coldlens.errors import DataError
 from coldlens.files import FolderKind, whole_folder
@@ -39,6 +40,8 @@ class ResultKind:
 
 
 MARKER = "result.json"
+TOKEN_IDS = "token_ids.json"
+"""The ids that entered the model, of results that keep them: lists of ids by what they are."""
 
 
 @contextmanager
@@ -82,17 +85,11 @@ def loaded(folder: str | Path, kind: ResultKind) -> tuple[dict[str, pd.DataFrame
         DataError: If the folder is no such result or a file of it is damaged.
     """
     source = Path(folder)
-    try:
+    with reading(source, kind):
         about = json.loads((source / MARKER).read_text())
         found, rows = about.pop("format"), about.pop("rows", {})
         fits = found == kind.format
         tables = {name: _table(source, kind, name, rows[name]) for name in kind.tables if fits}
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise DataError(
-            expected=f"a folder with the saved result of {kind.maker}",
-            found=f"{type(error).__name__}: {error} at {source}",
-            fix=f"Run {kind.maker} again, or check the path",
-        ) from error
     if not fits:
         raise DataError(
             expected=f"a result of format {kind.format}",
@@ -100,6 +97,54 @@ def loaded(folder: str | Path, kind: ResultKind) -> tuple[dict[str, pd.DataFrame
             fix=f"Run {kind.maker} again with this version of coldlens",
         )
     return tables, about
+
+
+@contextmanager
+def reading(folder: str | Path, kind: ResultKind) -> Iterator[None]:
+    """Says of a file that cannot be read which result it belongs to.
+
+    Args:
+        folder: The folder of the result.
+        kind: What it must look like.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        DataError: If a file is missing or damaged.
+    """
+    try:
+        yield
+    except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
+        raise DataError(
+            expected=f"a folder with the saved result of {kind.maker}",
+            found=f"{type(error).__name__}: {error} at {folder}",
+            fix=f"Run {kind.maker} again, or check the path",
+        ) from error
+
+
+def write_token_ids(part: Path, token_ids: Mapping[str, Sequence[Any]]) -> None:
+    """Writes the ids that entered the model beside the tables.
+
+    Args:
+        part: The folder being written.
+        token_ids: The ids.
+    """
+    (part / TOKEN_IDS).write_text(json.dumps(token_ids))
+
+
+def read_token_ids(folder: str | Path, kind: ResultKind) -> dict[str, list[Any]]:
+    """Reads them back.
+
+    Args:
+        folder: The folder of the result.
+        kind: What it must look like.
+
+    Returns:
+        The ids.
+    """
+    with reading(folder, kind):
+        return json.loads((Path(folder) / TOKEN_IDS).read_text())
 
 
 def _table(folder: Path, kind: ResultKind, name: str, rows: int) -> pd.DataFrame:

@@ -40,6 +40,7 @@ from coldlens.models.guards import (
 from coldlens.models.parameters import parameters
 from coldlens.steering.provenance import provenance
 from coldlens.vectors import coherence
+from coldlens.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -251,8 +252,9 @@ def _cost(
     blocks = queries * (len(encoded) + (kernel.method != "sketched"))
     gradients = sum(lengths) * model.cfg.d_model * len(layers) * working_dtype(model).itemsize
     return (
-        f"{len(encoded)} examples ({len(lengths)} sequences, {sum(lengths):,} tokens) "
-        f"{2 + 2 * len(layers)} times forward and backward, and {queries * len(layers)} times dual "
-        f"forward, at the price of 4 forwards each; {gradients / 2**20:,.1f} MiB of gradients; "
+        f"{counted(len(encoded), 'example')} ({counted(len(lengths), 'sequence')}, "
+        f"{counted(sum(lengths), 'token')}) {2 + 2 * len(layers)} times forward and backward, "
+        f"and {queries * len(layers)} times dual forward, at the price of 4 forwards each; "
+        f"{gradients / 2**20:,.1f} MiB of gradients; "
         f"{len(layers)} x {blocks} kernel blocks: {kernel.estimate()}"
     )

@@ -1,7 +1,6 @@
 """`KernelAgreement`: what `kernel_agreement` found, to read, plot, save and load."""
 
 import html
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from coldlens.agreement.words import in_words
-from coldlens.errors import DataError
 from coldlens.plotting.kernels import kernel_figure
-from coldlens.results import ResultKind, loaded, saved
+from coldlens.results import (
+    TOKEN_IDS,
+    ResultKind,
+    loaded,
+    read_token_ids,
+    saved,
+    write_token_ids,
+)
+from coldlens.words import counted
 
-IDS = "token_ids.json"
 KIND = ResultKind(
     "kernel_agreement",
     "coldlens-kernels-1",
@@ -25,7 +30,7 @@ KIND = ResultKind(
         "spectra": ("layer", "query", "rank", "eigenvalue_share"),
         "positions": ("layer", "query", "example", "side", "position", "share"),
     },
-    (IDS, "kernels.png"),
+    (TOKEN_IDS, "kernels.png"),
 )
 
 
@@ -75,7 +80,8 @@ class KernelAgreement:
         about = self.about
         return (
             f"<KernelAgreement {about['examples_name']} on {about['model_id']}: "
-            f"{about['queries']} queries, {about['examples_count']} examples, layers {self.layers}>"
+            f"{counted(about['examples_count'], 'example')}, queries: {about['queries']}, "
+            f"layers {self.layers}>"
         )
 
     @property
@@ -107,7 +113,7 @@ class KernelAgreement:
         """
         tables = {name: getattr(self, name) for name in KIND.tables}
         with saved(folder, KIND, tables, self.about) as part:
-            (part / IDS).write_text(json.dumps(self.token_ids))
+            write_token_ids(part, self.token_ids)
         return Path(folder)
 
     @staticmethod
@@ -119,27 +125,17 @@ class KernelAgreement:
 
         Returns:
             The report.
-
-        Raises:
-            DataError: If the folder is no report or a file of it is damaged.
         """
         tables, about = loaded(folder, KIND)
-        try:
-            ids = json.loads((Path(folder) / IDS).read_text())
-        except (OSError, ValueError) as error:
-            raise DataError(
-                expected=f"token ids in {Path(folder) / IDS}",
-                found=f"{type(error).__name__}: {error}",
-                fix="Run kernel_agreement again",
-            ) from error
-        return KernelAgreement(**tables, token_ids=ids, about=about)
+        return KernelAgreement(**tables, token_ids=read_token_ids(folder, KIND), about=about)
 
     def _repr_html_(self) -> str:
         about = self.about
         head = (
             f"The empirical NTK of <b>{html.escape(about['examples_name'])}</b> "
-            f"({about['examples_count']} examples) on <b>{html.escape(about['model_id'])}</b>, "
-            f"{about['queries']} queries, loss {html.escape(str(about['loss']))}. Mean cosine to "
+            f"({counted(about['examples_count'], 'example')}) on "
+            f"<b>{html.escape(about['model_id'])}</b>, queries: {about['queries']}, "
+            f"loss {html.escape(str(about['loss']))}. Mean cosine to "
             "the exact one-step displacement, rung by rung:"
         )
         shown = self.ladder.pivot_table(

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from coldlens.agreement.ladder import RUNGS
+from coldlens.words import counted
 
 STEPS = {
     "full": "the unembedding's part of the tied embedding is left out",
@@ -36,7 +37,8 @@ def in_words(
         Lines of text, one a layer and one a topic.
     """
     lines = [
-        f"{about['examples_name']} on {about['model_id']}: {about['examples_count']} examples, "
+        f"{about['examples_name']} on {about['model_id']}: "
+        f"{counted(about['examples_count'], 'example')}, "
         f"queries: {about['queries']} ({about['queries_from']}), loss {about['loss']}.",
         f"Mean cosine to the exact displacement ({about['exact']}), {' | '.join(RUNGS)}:",
         *_ladder_lines(ladder),

@@ -8,13 +8,16 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.capture.forms import factored_maps, gradient_sums
 from coldlens.capture.gathered import Gathered
-from coldlens.capture.needs import Evidence, Needs
+from coldlens.capture.needs import Evidence, Needs, loss_and_form
+from coldlens.checks import at_least
 from coldlens.errors import ArgumentError
 from coldlens.examples.batch import BOTH, Batch, Side, batches
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.positions import check_positions
 from coldlens.examples.tokens import Encoded, encode
+from coldlens.gradients import Call, factors, recorded
 from coldlens.losses import loss_name, reads_residual, sides_of
 from coldlens.models.forward import residuals
 from coldlens.models.guards import require_decoder, require_eval, working_dtype
@@ -62,13 +65,10 @@ def collect(
     """
     require_decoder(model)
     require_eval(model)
-    if batch_size < 1:
-        raise ArgumentError(
-            expected="batch_size >= 1", found=f"batch_size = {batch_size}", fix="8 is the default"
-        )
+    at_least(1, "batch_size", batch_size)
     for _, positions in needs.activations | needs.gradients:
         check_positions(positions)
-    for loss in needs.parameter_gradients:
+    for loss, _ in map(loss_and_form, needs.parameter_gradients):
         if reads_residual(loss):
             raise ArgumentError(
                 expected="a loss of the logits for a parameter gradient",
@@ -82,20 +82,23 @@ def collect(
     names: Iterable[str] = ()
     if needs.parameter_gradients:
         names = upstream(model, max(layers)) if differentiate is None else list(differentiate)
-    gathered = Gathered(model, layers, needs, len(examples))
+    sums = gradient_sums(model, layers, needs, names, examples, encoded)
+    gathered = Gathered(model, layers, needs, len(examples), sums)
+    tensors = [name for name in names if any(name not in s.plan.factored for s in sums.values())]
+    maps = factored_maps(model, sums.values())
     device = next(iter(values.values())).device
     total = -(-len(encoded) // batch_size)
     for part, dtype in _passes(model, needs):
         point = {
-            name: value if dtype is None else value.to(dtype) for name, value in values.items()
+            name: value.to(dtype) if dtype and value.is_floating_point() else value
+            for name, value in values.items()
         }
-        leaves = {name: point[name].detach().requires_grad_() for name in names}
-        if not part.parameter_gradients:
-            leaves = {}
+        whole = bool(part.parameter_gradients)
+        leaves = {name: point[name].detach().requires_grad_() for name in tensors if whole}
         loader = batches(encoded, sides, batch_size, device=device)
-        with exchanged(model, {**point, **leaves}):
+        with exchanged(model, {**point, **leaves}), recorded(maps if whole else []) as calls:
             for batch in tqdm(loader, total=total, desc="examples", disable=not progress):
-                run_batch(model, batch, layers, part, leaves, gathered)
+                run_batch(model, batch, layers, part, leaves, gathered, calls)
     return gathered.evidence(examples, encoded, batch_size, progress)
 
 
@@ -122,6 +125,7 @@ def run_batch(
     needs: Needs,
     leaves: Mapping[str, Tensor],
     gathered: Gathered,
+    calls: list[Call] | None = None,
 ) -> None:
     """Runs one batch forward once and backward once a loss, and adds what was found.
 
@@ -132,9 +136,10 @@ def run_batch(
         needs: What to gather.
         leaves: The parameters to differentiate, among the model's present values, by name.
         gathered: Where it is added.
+        calls: Where the calls of the recorded linear maps come in; empty afterwards.
     """
     losses = [loss for loss in needs.losses if not reads_residual(loss)]
-    cut = min(layers) if losses and not leaves else None
+    cut = min(layers) if losses and not needs.parameter_gradients else None
 
     def edit(layer: int, residual: Tensor) -> Tensor | None:
         return residual.detach().requires_grad_() if layer == cut else None
@@ -154,15 +159,22 @@ def run_batch(
         gathered.add_loss(loss, batch, value)
         read = any(other == loss for other, _ in needs.gradients)
         streams_wanted = list(streams.values()) if read else []
-        leaves_wanted = dict(leaves) if loss in needs.parameter_gradients else {}
+        sums = gathered.sums(loss) if needs.parameter_gradients else []
+        dense = {n: v for n, v in leaves.items() if any(n not in s.plan.factored for s in sums)}
+        maps = [c for c in calls or () if any(c.place.name in s.plan.factored for s in sums)]
         found = torch.autograd.grad(
             value.sum(),
-            [*streams_wanted, *leaves_wanted.values()],
+            [*streams_wanted, *dense.values(), *(call.output for call in maps)],
             retain_graph=place < len(losses) - 1,
             allow_unused=True,
         )
+        of_streams, of_dense = len(streams_wanted), len(streams_wanted) + len(dense)
         if read:
-            gathered.add_gradients(loss, batch, found[: len(streams_wanted)])
+            gathered.add_gradients(loss, batch, found[:of_streams])
         gathered.add_parameter_gradients(
-            loss, dict(zip(leaves_wanted, found[len(streams_wanted) :], strict=True))
+            loss,
+            dict(zip(dense, found[of_streams:of_dense], strict=True)),
+            factors(maps, found[of_dense:], batch),
         )
+    if calls is not None:
+        calls.clear()

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.capture.needs import Evidence, Needs
+from coldlens.capture.needs import Evidence, Needs, loss_and_form
 from coldlens.errors import ArgumentError, NumericsError
 from coldlens.examples.batch import Batch
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.positions import select
 from coldlens.examples.tokens import Encoded
+from coldlens.gradients import Factored, GradientSum, packed
 from coldlens.losses import Loss, loss_name, masked_mean, reads_residual
 from coldlens.models.guards import working_dtype
 
@@ -21,7 +22,12 @@ class Gathered:
     """Accumulates the reductions of the batches, in float32 or better."""
 
     def __init__(
-        self, model: TransformerBridge, layers: tuple[int, ...], needs: Needs, count: int
+        self,
+        model: TransformerBridge,
+        layers: tuple[int, ...],
+        needs: Needs,
+        count: int,
+        sums: Mapping[Any, GradientSum] | None = None,
     ) -> None:
         """Makes room for the results.
 
@@ -30,6 +36,7 @@ class Gathered:
             layers: The layers.
             needs: What will be gathered.
             count: N.
+            sums: The parameter gradients, by what is wanted.
         """
         self._layers, self._count = layers, count
         self._dtype = working_dtype(model)
@@ -41,9 +48,7 @@ class Gathered:
         self._losses = {
             loss: torch.zeros(count, **options) for loss in needs.losses if not reads_residual(loss)
         }
-        self._parameters: dict[Any, dict[str, Tensor]] = {
-            loss: {} for loss in needs.parameter_gradients
-        }
+        self._sums = dict(sums or {})
 
     def add_activations(self, part: Needs, batch: Batch, streams: dict[int, Tensor]) -> None:
         """Adds the means over the wanted positions of one batch."""
@@ -100,17 +105,19 @@ class Gathered:
                 per_example = summed.unflatten(0, (len(batch.sides), batch.size)).sum(0)
                 self._gradients[loss, positions][place, list(batch.index)] = per_example
 
-    def add_parameter_gradients(self, loss: Loss, found: Mapping[str, Tensor | None]) -> None:
+    def sums(self, loss: Loss) -> list[GradientSum]:
+        """Returns the parameter gradients of a loss that are being gathered."""
+        return [found for wanted, found in self._sums.items() if loss_and_form(wanted)[0] == loss]
+
+    def add_parameter_gradients(
+        self, loss: Loss, dense: Mapping[str, Tensor | None], maps: Mapping[str, Factored]
+    ) -> None:
         """Adds ∇_θ of the sum of one batch's losses; None where a loss does not depend on θ."""
-        for name, gradient in found.items():
-            if gradient is None:
-                continue
-            accurate = gradient.to(self._dtype)
-            total = self._parameters[loss]
-            if name in total:
-                total[name] += accurate
-            else:
-                total[name] = accurate.clone()
+        for total in self.sums(loss):
+            total.add(
+                {name: g for name, g in dense.items() if name not in total.plan.factored},
+                {name: g for name, g in maps.items() if name in total.plan.factored},
+            )
 
     def evidence(
         self, examples: ExampleSet, encoded: list[Encoded], batch_size: int, progress: bool
@@ -140,25 +147,28 @@ class Gathered:
                     found=f"{values[bad[0]].item()} at example {bad[0]}",
                     fix="Check the example, or load the model in float32",
                 )
-        for gradient in self._parameters.values():
-            for name, total in gradient.items():
-                total /= self._count
-                if not total.isfinite().all():
+        parameters = {wanted: total.mean() for wanted, total in self._sums.items()}
+        for gradient in parameters.values():
+            for name, values in packed(gradient).items():
+                # The sum tells, at a fraction of the cost, unless it overflows.
+                if not values.sum().isfinite() and not values.isfinite().all():
                     raise NumericsError(
                         expected="a finite parameter gradient",
-                        found=f"inf or nan in that of {name}",
+                        found=f"inf or nan in that of {name.partition(':')[0]}",
                         fix="Check the weights, or load the model in float32",
                     )
+        errors = {wanted: total.error(parameters[wanted]) for wanted, total in self._sums.items()}
         return Evidence(
             examples,
             encoded,
             self._layers,
             self._activations,
             self._gradients,
-            self._parameters,
+            parameters,
             self._losses,
             batch_size,
             progress,
+            errors,
         )
 
 

@@ -6,13 +6,25 @@ import sys
 import tyro
 
 from coldlens.cli.compare import Compare
+from coldlens.cli.evaluate import Evaluate
+from coldlens.cli.figures import Figures
 from coldlens.cli.kernel import Kernel
+from coldlens.cli.report import Report
 from coldlens.cli.steer import Steer
 from coldlens.cli.sweep import Sweep
 from coldlens.cli.verify import Verify
 from coldlens.errors import ColdlensError
 
-COMMANDS = {"compare": Compare, "kernel": Kernel, "verify": Verify, "steer": Steer, "sweep": Sweep}
+COMMANDS = {
+    "compare": Compare,
+    "kernel": Kernel,
+    "verify": Verify,
+    "evaluate": Evaluate,
+    "steer": Steer,
+    "sweep": Sweep,
+    "report": Report,
+    "figures": Figures,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

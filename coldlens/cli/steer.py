@@ -1,63 +1,73 @@
 """`coldlens steer`: what the model says without steering and with it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
+import pandas as pd
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.cli.inputs import Inputs, say
-from coldlens.directions import METHODS
-from coldlens.errors import ArgumentError
+from coldlens.cli.inputs import Fitted, say
 from coldlens.examples.tokens import Ids, encode_prompts
+from coldlens.files import check_replaceable
 from coldlens.models.generate import answer, text_of
+from coldlens.results import ResultKind, saved
+
+KIND = ResultKind(
+    "coldlens steer",
+    "coldlens-answers-1",
+    {"answers": ("prompt", "eta", "answer")},
+    others=("steering.safetensors",),
+)
 
 
 @dataclass(frozen=True)
-class Steer(Inputs):
+class Steer(Fitted):
     """Fit a direction, and print the model's answers without steering and with it.
 
     Attributes:
-        method: One of the methods by name.
+        out: Folder for the answers and the fitted direction.
         prompt: Prompts to answer; by default those of the first two examples.
-        layer: The steered block; by default the middle one.
         eta: Step sizes; one answer for each.
-        positions: Which tokens are steered.
         max_new_tokens: Length of the answers.
     """
 
-    method: str = "ColdFD"
+    out: Path = Path("out/steer")
     prompt: tuple[str, ...] = ()
-    layer: int | None = None
     eta: tuple[float, ...] = (1.0,)
-    positions: Literal["prompt", "last_prompt", "all", "generated", "first_generated"] = "prompt"
     max_new_tokens: int = 20
 
     def run(self) -> int:
-        """Returns 0 after printing the answers.
-
-        Raises:
-            ArgumentError: If the method is unknown.
-        """
-        if self.method not in METHODS:
-            raise ArgumentError(
-                expected=f"a method among {', '.join(METHODS)}",
-                found=repr(self.method),
-                fix="Names are written as in Python",
-            )
+        """Returns 0 after printing and writing the answers."""
+        check_replaceable(self.out, KIND.folder)
+        _ = self.chosen_method
         model, examples = self.load()
-        method = METHODS[self.method]().with_seed(self.seed)
-        if self.chosen_loss is not None:
-            method = method.with_loss(self.chosen_loss)
-        layer = len(model.blocks) // 2 if self.layer is None else self.layer
-        steering = method.fit(model, examples, layer, progress=True)
+        steering, layer = self.fit(model, examples)
         asked = self.prompt or tuple(example.prompt for example in examples[:2])
+        rows: list[tuple[str, float, str]] = []
         for prompt, ids in zip(asked, encode_prompts(model, asked, examples.policy), strict=True):
+            text = text_of(model, ids)
             say(f"\n{steering.explain(prompt, self.positions)}\n")
-            say(f"  unsteered: {self._answer(model, ids)}")
+            rows.append((text, 0.0, self._answer(model, ids)))
+            say(f"  unsteered: {_line(rows[-1][-1])}")
             for eta in self.eta:
                 with steering.apply(model, layer=layer, eta=eta, positions=self.positions):
-                    say(f"  eta {eta:5g}: {self._answer(model, ids)}")
+                    rows.append((text, eta, self._answer(model, ids)))
+                say(f"  eta {eta:5g}: {_line(rows[-1][-1])}")
+        table = pd.DataFrame(rows, columns=["prompt", "eta", "answer"])
+        about = {
+            **steering.provenance.as_dict(),
+            "layer": layer,
+            "steered": self.positions,
+            "max_new_tokens": self.max_new_tokens,
+        }
+        with saved(self.out, KIND, {"answers": table}, about) as part:
+            steering.save(part / "steering.safetensors")
+        say(f"\nanswers.csv and steering.safetensors in {self.out}")
         return 0
 
     def _answer(self, model: TransformerBridge, ids: Ids) -> str:
-        return text_of(model, answer(model, ids, self.max_new_tokens)).replace("\n", "⏎")
+        return text_of(model, answer(model, ids, self.max_new_tokens))
+
+
+def _line(text: str) -> str:
+    return text.replace("\n", "⏎")

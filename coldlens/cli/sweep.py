@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from coldlens.cli.inputs import say
+from coldlens.cli.inputs import Source, say
 from coldlens.datasets import load_examples
 from coldlens.losses import DPO, CrossEntropy
 from coldlens.plotting.sweep import BESIDE
@@ -30,13 +30,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(Source):
     """Compare methods on held-out questions, with layer and eta chosen on validation questions.
 
     An interrupted sweep goes on when it is started again with the same options.
 
     Attributes:
-        model: "demo", a folder in Hugging Face layout, or a Hugging Face id.
         examples: Data sets, such as demo/sycophancy caa/refusal; "demo" for its seven behaviours.
         out: Folder for measurements, tables and figure.
         preset: "quick" (one seed), "paper" (three seeds, paired and positive-only losses) or
@@ -58,7 +57,6 @@ class Sweep:
         batch_size: Questions a batch.
     """
 
-    model: str = "demo"
     examples: tuple[str, ...] = ("demo",)
     out: Path = Path("out/sweep")
     preset: Literal["quick", "paper", "curve"] = "quick"
@@ -110,13 +108,19 @@ class Sweep:
         short = [_short(name) for name in names]
         keys = short if len(set(short)) == len(names) else names
         return {
-            key: load_splits(name, validation=self.validation, test=self.test)
+            key: load_splits(
+                name,
+                validation=self.validation,
+                test=self.test,
+                prompt_format=self.prompt_format,
+                folder=self.data,
+            )
             for key, name in zip(keys, names, strict=True)
         }
 
     def _unrelated(self) -> Any:
         if self.capability is not None:
-            return load_examples(self.capability, "test")
+            return load_examples(self.capability, "test", folder=self.data)
         return demo_facts(120) if self.model == "demo" else None
 
     def _jobs(self) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from coldlens.checks import several
 from coldlens.directions import (
     ICV,
     METHODS,
@@ -69,6 +70,7 @@ def choose_methods(
             else:
                 chosen.append(method.with_seed(seed))
     else:
+        several("methods", methods, "names and instances")
         chosen = [_resolve(method, seed) for method in methods]
     if not chosen:
         raise ArgumentError(
@@ -89,7 +91,7 @@ def choose_methods(
 def _resolve(method: str | Method, seed: int) -> Method:
     if isinstance(method, Method):
         return method
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ArgumentError(
             expected=f"methods among {', '.join(METHODS)}",
             found=repr(method),

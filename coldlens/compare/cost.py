@@ -12,6 +12,7 @@ from coldlens.examples.example import ExampleSet
 from coldlens.examples.tokens import Encoded
 from coldlens.models.guards import working_dtype
 from coldlens.models.parameters import upstream
+from coldlens.words import counted
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class Cost:
     def __str__(self) -> str:
         """Returns the cost in a sentence."""
         return (
-            f"{self.examples} examples ({self.tokens:,} tokens) once forward and "
-            f"{self.backwards}x backward, then about {self.prompt_forwards:,} forwards of a prompt "
-            f"({self.prompts} prompts); {self.gradient_bytes / 2**20:,.1f} MiB for each parameter "
-            "gradient"
+            f"{counted(self.examples, 'example')} ({counted(self.tokens, 'token')}) once forward "
+            f"and {self.backwards}x backward, then about {self.prompt_forwards:,} forwards of a "
+            f"prompt ({counted(self.prompts, 'prompt')}); {self.gradient_bytes / 2**20:,.1f} MiB "
+            "for each parameter gradient"
         )
 
 

@@ -1,7 +1,6 @@
 """`DirectionReport`: what `compare_directions` found, to read, plot, save and load."""
 
 import html
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,17 +8,25 @@ from typing import Any
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from coldlens.compare.readout import DEPTH, TOKEN_COLUMNS
-from coldlens.errors import ArgumentError, DataError
+from coldlens.errors import ArgumentError
 from coldlens.files import whole_file
 from coldlens.models.guards import resolve_layer
 from coldlens.plotting.directions import direction_figure
-from coldlens.results import ResultKind, loaded, saved
+from coldlens.results import (
+    TOKEN_IDS,
+    ResultKind,
+    loaded,
+    read_token_ids,
+    reading,
+    saved,
+    write_token_ids,
+)
 from coldlens.vectors import cosine
+from coldlens.words import counted
 
 TABLE_COLUMNS = (
     "layer",
@@ -31,12 +38,12 @@ TABLE_COLUMNS = (
     "cosine_to_DiffMean",
     "coherence",
 )
-_VECTORS, _IDS = "directions.safetensors", "token_ids.json"
+_VECTORS = "directions.safetensors"
 KIND = ResultKind(
     "compare_directions",
     "coldlens-directions-1",
     {"table": TABLE_COLUMNS, "tokens": TOKEN_COLUMNS},
-    (_VECTORS, _IDS, "directions.png"),
+    (_VECTORS, TOKEN_IDS, "directions.png"),
     text={"tokens": "token"},
 )
 
@@ -70,7 +77,7 @@ class DirectionReport:
         about = self.about
         return (
             f"<DirectionReport {about['examples_name']} on {about['model_id']}: "
-            f"{len(self.methods)} methods, layers {self.layers}>"
+            f"{counted(len(self.methods), 'method')}, layers {self.layers}>"
         )
 
     @property
@@ -169,7 +176,7 @@ class DirectionReport:
         with saved(folder, KIND, tables, head) as part:
             with whole_file(part / _VECTORS) as file:
                 save_file(flat, file)
-            (part / _IDS).write_text(json.dumps(self.token_ids))
+            write_token_ids(part, self.token_ids)
         return Path(folder)
 
     @staticmethod
@@ -181,31 +188,18 @@ class DirectionReport:
 
         Returns:
             The report.
-
-        Raises:
-            DataError: If the folder is no report or a file of it is damaged.
         """
         tables, about = loaded(folder, KIND)
-        source = Path(folder)
-        try:
+        with reading(folder, KIND):
             labels, layers = about.pop("labels"), about.pop("layers")
-            flat = load_file(source / _VECTORS)
-            return DirectionReport(
-                tables["table"],
-                tables["tokens"],
-                directions={
-                    label: {layer: flat[f"{place}.{layer}"] for layer in layers}
-                    for place, label in enumerate(labels)
-                },
-                token_ids=json.loads((source / _IDS).read_text()),
-                about=about,
-            )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise DataError(
-                expected=f"a folder written by DirectionReport.save at {source}",
-                found=f"{type(error).__name__}: {error}",
-                fix="Run compare_directions again, or check the path",
-            ) from error
+            flat = load_file(Path(folder) / _VECTORS)
+            directions = {
+                label: {layer: flat[f"{place}.{layer}"] for layer in layers}
+                for place, label in enumerate(labels)
+            }
+        return DirectionReport(
+            tables["table"], tables["tokens"], directions, read_token_ids(folder, KIND), about
+        )
 
     def _layer(self, layer: int) -> int:
         found = resolve_layer(layer, self.about["blocks"])
@@ -220,8 +214,10 @@ class DirectionReport:
     def _repr_html_(self) -> str:
         about = self.about
         head = (
-            f"{len(self.methods)} directions for <b>{html.escape(about['examples_name'])}</b> "
-            f"({about['examples_count']} examples) on <b>{html.escape(about['model_id'])}</b>, "
+            f"{counted(len(self.methods), 'direction')} for "
+            f"<b>{html.escape(about['examples_name'])}</b> "
+            f"({counted(about['examples_count'], 'example')}) on "
+            f"<b>{html.escape(about['model_id'])}</b>, "
             f"loss {html.escape(str(about['loss']))}. Cosine to the exact one-step displacement:"
         )
         shown = self.summary().to_html(float_format="{:+.3f}".format, na_rep="–")

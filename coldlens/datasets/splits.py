@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
+from coldlens.checks import is_whole
 from coldlens.datasets.names import suggestion
 from coldlens.errors import ArgumentError
 from coldlens.examples.example import Example
@@ -26,7 +27,7 @@ def check_split(split: str) -> None:
         raise ArgumentError(
             expected=f"split to be one of {', '.join(map(repr, SPLITS))}",
             found=repr(split),
-            fix=suggestion(split, SPLITS),
+            fix=suggestion(str(split), SPLITS),
         )
 
 
@@ -41,10 +42,10 @@ def check_number(n: int, available: int, source: str) -> None:
     Raises:
         ArgumentError: If `n` is not between 1 and `available`.
     """
-    if not 1 <= n <= available:
+    if not is_whole(n) or not 1 <= n <= available:
         raise ArgumentError(
             expected=f"n between 1 and {available}, all that there are of {source}",
-            found=f"n={n}",
+            found=f"n={n!r}",
             fix="Ask for fewer, or pass n=None for all",
         )
 

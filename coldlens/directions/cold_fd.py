@@ -8,16 +8,14 @@ from transformer_lens.model_bridge import TransformerBridge
 from coldlens.capture import Evidence, Needs
 from coldlens.checks import above_zero, one_of
 from coldlens.directions.epsilon import Step, automatic_step
-from coldlens.directions.method import Method
-from coldlens.directions.parametric import parameter_needs
+from coldlens.directions.parametric import GradientMethod, parameter_needs
 from coldlens.examples.example import ExampleSet
 from coldlens.losses import Loss, default_loss
-from coldlens.models.guards import require_raw
 from coldlens.steering.parametric import DifferenceSteering, Scheme
 
 
 @dataclass(frozen=True)
-class ColdFD(Method):
+class ColdFD(GradientMethod):
     """Δ_l(x) = −(Z_l(x; θ + εg) − Z_l(x; θ))/ε, g = ∇_θ L over the examples.
 
     Source: Sharma and Trivedi 2026, "COLD-Steer", COLD-FD-Steer. Both forwards run in float32
@@ -31,6 +29,8 @@ class ColdFD(Method):
             until neighbouring estimates agree best; see `automatic_step`.
         scheme: `"forward"` (error ∝ ε) or `"central"` (error ∝ ε²): the same two forwards, but
             neither is the unsteered one.
+
+    The form of g (`gradient`, `rank`, `tolerance`, `max_memory`) is as in `GradientMethod`.
     """
 
     loss: Loss | None = None
@@ -38,7 +38,8 @@ class ColdFD(Method):
     scheme: Scheme = "forward"
 
     def __post_init__(self) -> None:
-        """Checks ε and the scheme."""
+        """Checks ε, the scheme and the form of the gradient."""
+        super().__post_init__()
         if self.epsilon != "auto":
             above_zero("epsilon", self.epsilon)
         one_of("scheme", self.scheme, get_args(Scheme))
@@ -55,19 +56,14 @@ class ColdFD(Method):
             return 0
         return 14 if self.scheme == "central" else 8
 
-    def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
-        """Also checks that the parameters are the model's own."""
-        super().check(model, examples)
-        require_raw(model, self.label)
-
     def needs(self, examples: ExampleSet) -> Needs:
         """Returns the parameter gradient as the only need."""
-        return parameter_needs(self.loss, examples)
+        return parameter_needs(self.loss, examples, self.form)
 
     def solve(self, model: TransformerBridge, evidence: Evidence) -> DifferenceSteering:
         """Returns a steering that keeps the gradient and ε."""
         loss = self.loss or default_loss(evidence.examples)
-        gradient = evidence.parameter_gradients[loss]
+        gradient, truncation = evidence.gradient(loss, self.form)
         origin = self.origin(model, evidence, loss=loss)
 
         if self.epsilon == "auto":
@@ -82,4 +78,5 @@ class ColdFD(Method):
             scale=-1 / step.epsilon,
             scheme=self.scheme,
             double=step.double,
+            truncation=truncation,
         )

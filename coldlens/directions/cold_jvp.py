@@ -7,16 +7,16 @@ from transformer_lens.model_bridge import TransformerBridge
 from coldlens.capture import Evidence, Needs
 from coldlens.checks import above_zero
 from coldlens.directions.descent import mean_gradient
-from coldlens.directions.method import Method
-from coldlens.directions.parametric import parameter_needs
+from coldlens.directions.parametric import GradientMethod, parameter_needs
+from coldlens.errors import ArgumentError
 from coldlens.examples.example import ExampleSet
 from coldlens.losses import Loss, default_loss
-from coldlens.models.guards import require_eager, require_raw
+from coldlens.models.guards import require_eager
 from coldlens.steering.parametric import TangentSteering
 
 
 @dataclass(frozen=True)
-class ColdJVP(Method):
+class ColdJVP(GradientMethod):
     """Δ_l(x) = −J_l(x) g: what an infinitesimal gradient step does to Z_l(x), per unit step.
 
     The ε → 0 limit of COLD-FD (Sharma and Trivedi 2026), with J_l = ∂Z_l/∂θ and g = ∇_θ L,
@@ -30,6 +30,9 @@ class ColdJVP(Method):
         loss: The loss; None for DPO on paired data, cross-entropy on positive-only data.
         steps: k ≥ 1.
         lr: The learning rate of the k steps; without effect where k = 1.
+
+    The form of g (`gradient`, `rank`, `tolerance`, `max_memory`) is as in `GradientMethod`; the
+    mean over several steps is made of tensors.
     """
 
     loss: Loss | None = None
@@ -37,9 +40,20 @@ class ColdJVP(Method):
     lr: float | int = 0.1
 
     def __post_init__(self) -> None:
-        """Checks steps and learning rate."""
+        """Checks steps, learning rate and the form of the gradient.
+
+        Raises:
+            ArgumentError: If one is out of range, or several steps are asked for in another form.
+        """
+        super().__post_init__()
         above_zero("steps", self.steps)
         above_zero("lr", self.lr)
+        if self.steps > 1 and (self.gradient not in ("auto", "dense") or self.form.may_truncate):
+            raise ArgumentError(
+                expected='gradient="auto" or "dense" for several steps, whose mean is made of tensors',
+                found=f'steps = {self.steps} with gradient = "{self.gradient}"',
+                fix="Leave the gradient as it is, or take one step",
+            )
 
     @property
     def forwards(self) -> int:
@@ -52,17 +66,21 @@ class ColdJVP(Method):
         return self.steps if self.steps > 1 else 0
 
     def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
-        """Also checks that the parameters are the model's own and attention is eager."""
+        """Also checks that attention is eager."""
         super().check(model, examples)
-        require_raw(model, self.label)
         require_eager(model, self.label)
 
     def needs(self, examples: ExampleSet) -> Needs:
         """Returns the parameter gradient at θ₀ as the only need."""
-        return parameter_needs(self.loss, examples)
+        form = self.form if self.steps == 1 else None
+        return parameter_needs(self.loss, examples, form)
 
     def solve(self, model: TransformerBridge, evidence: Evidence) -> TangentSteering:
         """Returns a steering that keeps the gradient; the work is done for each input."""
         loss = self.loss or default_loss(evidence.examples)
+        origin = self.origin(model, evidence, loss=loss)
+        if self.steps == 1:
+            gradient, truncation = evidence.gradient(loss, self.form)
+            return TangentSteering(origin, gradient, truncation=truncation)
         gradient = mean_gradient(model, evidence, loss, self.steps, self.lr, self.label)
-        return TangentSteering(self.origin(model, evidence, loss=loss), gradient)
+        return TangentSteering(origin, gradient)

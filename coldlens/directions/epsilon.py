@@ -1,19 +1,19 @@
 """The step of a finite difference in parameter space, chosen by its effect on the output."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.directions.parametric import global_norm
 from coldlens.errors import NumericsError
 from coldlens.examples.batch import pad
 from coldlens.examples.tokens import Ids
+from coldlens.gradients import Direction, moved_residuals, norm
 from coldlens.models.guards import working_dtype
 from coldlens.models.parameters import parameters
-from coldlens.steering.parametric import Scheme, moved_residuals
+from coldlens.steering.parametric import Scheme
 
 PILOT_PROMPTS = 8
 PILOT_STEP = 1e-4
@@ -44,7 +44,7 @@ class Step:
 def automatic_step(
     model: TransformerBridge,
     layers: tuple[int, ...],
-    gradient: Mapping[str, Tensor],
+    gradient: Direction,
     prompts: Sequence[Ids],
     scheme: Scheme,
 ) -> Step:
@@ -73,16 +73,17 @@ def automatic_step(
     Raises:
         NumericsError: If the gradient is zero, or does not move the residual stream.
     """
-    norm = global_norm(gradient)
-    if norm == 0:
+    size = norm(gradient)
+    if size == 0:
         raise NumericsError(
             expected="a gradient that is not zero",
             found="norm 0",
             fix="Check that positive and negative completions differ",
         )
     known = parameters(model)
-    pilot = PILOT_STEP * global_norm({name: known[name].tensor.detach() for name in gradient})
-    device = next(iter(gradient.values())).device
+    moving = [known[name].tensor.detach() for name in gradient]
+    pilot = PILOT_STEP * torch.stack([one.norm() for one in moving]).norm().item()
+    device = moving[0].device
     tokens, mask = pad(prompts[:PILOT_PROMPTS], device=device)
 
     def search(dtype: torch.dtype) -> tuple[float, float]:
@@ -90,7 +91,7 @@ def automatic_step(
             moved = moved_residuals(model, gradient, step, tokens, mask, layers, dtype=dtype)
             return [moved[layer][mask] for layer in layers]
 
-        return _search(at, scheme, pilot / norm, torch.finfo(dtype).eps / 2)
+        return _search(at, scheme, pilot / size, torch.finfo(dtype).eps / 2)
 
     accurate = working_dtype(model)
     epsilon, gap = search(accurate)

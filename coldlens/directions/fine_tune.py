@@ -6,7 +6,7 @@ from typing import ClassVar
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs
-from coldlens.checks import above_zero
+from coldlens.checks import above_zero, at_least
 from coldlens.directions.descent import mean_gradient
 from coldlens.directions.method import Method
 from coldlens.directions.parametric import parameter_needs
@@ -37,7 +37,7 @@ class FineTune(Method):
 
     def __post_init__(self) -> None:
         """Checks steps and learning rate."""
-        above_zero("steps", self.steps)
+        at_least(1, "steps", self.steps)
         above_zero("lr", self.lr)
 
     @property

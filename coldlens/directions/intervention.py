@@ -4,21 +4,24 @@ import logging
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs
 from coldlens.directions.trained import Trained, frozen, require_logit_loss
-from coldlens.examples.batch import Batch, batch_of
+from coldlens.examples.batch import Batch, Side, batch_of, batches
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.positions import Positions, check_positions, select
 from coldlens.losses import Loss, sides_of
 from coldlens.models.forward import residuals
+from coldlens.models.resume import resumed
 from coldlens.steering.steering import Origin, Steering
 from coldlens.steering.trained import TrainedVector, Weights
 
@@ -33,8 +36,9 @@ class TrainedIntervention(Trained):
     """A change of Z_l, trained through the frozen model: a vector unless a method says otherwise.
 
     Each layer is trained alone, as the only intervention, in a training of its own with the same
-    seed: L trainings for L layers. Gradients flow from the logits down to the layer and no
-    further; the model's parameters get none. It computes in float32 or better.
+    seed: L trainings for L layers. The blocks up to the layer run once; gradients flow from the
+    logits down to the layer and no further; the model's parameters get none. It computes in
+    float32 or better.
 
     Attributes:
         positions: Where the change is added in training, of prompt and completion.
@@ -150,22 +154,31 @@ class TrainedIntervention(Trained):
             for name, value in self.start(model.cfg.d_model, generator).items()
         }
         sides = sides_of(self.loss_of(evidence.examples), evidence.examples)
+        streams = _streams(model, evidence, sides, layer)
 
         def losses(index: Sequence[int], sign: float) -> Tensor:
             batch = batch_of(evidence.encoded, index, sides, device=first.device)
             mask = select(self.positions, batch.prompt_mask, batch.answer_mask).unsqueeze(-1)
-            _, logits = residuals(
-                model,
-                batch.tokens,
-                batch.attention_mask,
-                [layer],
-                edit=lambda _, residual: residual + sign * mask * self.change(weights, residual),
-                logits=True,
-            )
-            assert logits is not None
+            residual = pad_sequence([streams[row] for row in product(sides, index)], True)
+            moved = residual + sign * mask * self.change(weights, residual)
+            logits = resumed(model, batch.tokens, batch.attention_mask, layer, moved)
             return objective(logits, batch, sign)
 
         curve = self.train(
             list(weights.values()), losses, len(evidence.encoded), generator, self.signs
         )
         return {name: value.detach() for name, value in weights.items()}, curve
+
+
+def _streams(
+    model: TransformerBridge, evidence: Evidence, sides: tuple[Side, ...], layer: int
+) -> dict[tuple[Side, int], Float[Tensor, "pos d"]]:
+    """Returns Z_l of each completion of each example, without padding."""
+    device = next(model.original_model.parameters()).device
+    found = {}
+    for batch in batches(evidence.encoded, sides, evidence.batch_size, device=device):
+        with torch.no_grad():
+            residual = residuals(model, batch.tokens, batch.attention_mask, [layer])[0][layer]
+        for row, place in enumerate(product(batch.sides, batch.index)):
+            found[place] = residual[row, batch.attention_mask[row]]
+    return found

@@ -1,30 +1,65 @@
-"""What the methods in parameter space share."""
+"""What the methods that move the parameters along a gradient share."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Needs
+from coldlens.directions.method import Method
 from coldlens.examples.example import ExampleSet
+from coldlens.gradients import Form
+from coldlens.gradients.form import Kind
 from coldlens.losses import Loss, default_loss, sides_of
+from coldlens.models.guards import require_eager, require_raw
 
 
-def parameter_needs(loss: Loss | None, examples: ExampleSet) -> Needs:
+@dataclass(frozen=True)
+class GradientMethod(Method):
+    """A method that keeps the gradient of a loss, in one of several forms.
+
+    Attributes:
+        gradient: `"dense"`: a tensor a parameter, as large as the weights. `"factored"`: for the
+            linear maps the inputs and the gradients of the outputs at the example tokens: exact,
+            and no weight is copied. `"low_rank"`: these, truncated. `"auto"`: the smaller of the
+            first two, or low-rank where `max_memory` forbids both.
+        rank: The most outer products a matrix keeps in low rank.
+        tolerance: Without a rank: the share of a matrix that may be left out, 0.01 by default.
+        max_memory: What `"auto"` may keep, in bytes.
+    """
+
+    gradient: Kind = field(default="auto", kw_only=True)
+    rank: int | None = field(default=None, kw_only=True)
+    tolerance: float | None = field(default=None, kw_only=True)
+    max_memory: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Checks that the settings of the form fit each other."""
+        _ = self.form
+
+    @property
+    def form(self) -> Form:
+        """The form of the gradient."""
+        return Form(self.gradient, self.rank, self.tolerance, self.max_memory)
+
+    def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
+        """Also checks that the parameters are the model's own."""
+        super().check(model, examples)
+        require_raw(model, self.label)
+        if self.form.may_truncate:
+            require_eager(model, f"{self.label}, which measures what a truncation does")
+
+
+def parameter_needs(loss: Loss | None, examples: ExampleSet, form: Form | None = None) -> Needs:
     """Says that a method needs g, after checking that the examples have what the loss reads.
 
     Args:
         loss: The loss, or None for the default.
         examples: The examples.
+        form: In which form; None for tensors.
 
     Returns:
         The needs.
     """
     chosen = loss or default_loss(examples)
     sides_of(chosen, examples)
-    return Needs(parameter_gradients=frozenset({chosen}))
-
-
-def global_norm(tensors: Mapping[str, Tensor]) -> float:
-    """Returns the Euclidean norm of all tensors together."""
-    return torch.stack([tensor.norm() for tensor in tensors.values()]).norm().item()
+    return Needs(parameter_gradients=frozenset({(chosen, form) if form else chosen}))

@@ -13,7 +13,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.checks import above_zero
+from coldlens.checks import above_zero, at_least, finite
 from coldlens.directions.method import Method
 from coldlens.errors import ArgumentError, NumericsError
 from coldlens.examples.example import ExampleSet
@@ -54,8 +54,10 @@ class Trained(Method):
         Raises:
             ArgumentError: If one is out of range.
         """
-        for name in ("lr", "epochs", "batch_size", "patience"):
-            above_zero(name, getattr(self, name))
+        above_zero("lr", self.lr)
+        for name in ("epochs", "batch_size", "patience"):
+            at_least(1, name, getattr(self, name))
+        finite("held_out", self.held_out)
         if not 0 <= self.held_out < 1:
             raise ArgumentError(
                 expected="0 <= held_out < 1, a share of the examples",

@@ -14,8 +14,8 @@ from coldlens.losses import DPO, ContrastiveSquaredError
 from coldlens.steering.static import StaticSteering
 
 CLOSED, OPEN = ContrastiveSquaredError(), ContrastiveSquaredError(stop_gradient=False)
-MEAN = Check("E1", "DiffMean = ColdKernel(ContrastiveSquaredError, answer), scale 1")
-COMPONENT = Check("E2", "RepE = first principal component of the ColdKernel gradients, up to sign")
+MEAN = Check("E1", "DiffMean = ColdKernel(ContrastiveSquaredError, answer)")
+COMPONENT = Check("E2", "RepE = ± first principal component of ColdKernel gradients")
 JOINT = Check("E3", "ICV = the same component, over the layers together")
 OTHER = DPO()
 

@@ -20,8 +20,8 @@ from coldlens.losses import sides_of
 from coldlens.models.forward import residuals
 from coldlens.models.parameters import exchanged, parameters, upstream
 
-SUM = Check("E5", "kernel sum over all tokens = ColdJVP, the tied embedding's part aside")
-TIED = Check("E6", "kernel sum + the part of g through the tied unembedding = ColdJVP")
+SUM = Check("E5", "kernel sum over all tokens = ColdJVP minus the tied part")
+TIED = Check("E6", "kernel sum + g through the tied unembedding = ColdJVP")
 
 
 @dataclass(frozen=True)

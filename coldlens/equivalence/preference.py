@@ -12,7 +12,7 @@ from coldlens.equivalence.rows import Case, Check, Row
 from coldlens.equivalence.setting import Setting
 from coldlens.losses import DPO, Reference
 
-SAME = Check("E9", 'ColdJVP under DPO(reference="self") points the same way for every beta')
+SAME = Check("E9", 'ColdJVP of DPO(reference="self"): one direction for any beta')
 BETAS = (0.1, 10.0)
 
 

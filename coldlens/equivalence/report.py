@@ -11,9 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from coldlens.equivalence.rows import Row
-from coldlens.errors import ArgumentError, DataError
+from coldlens.errors import ArgumentError
 from coldlens.plotting.equivalence import equivalence_figure
-from coldlens.results import ResultKind, loaded, saved
+from coldlens.results import ResultKind, loaded, reading, saved
+from coldlens.words import counted
 
 TYPES = {
     "check": "str",
@@ -94,7 +95,11 @@ class Equivalences:
         return bool(claims) and self.broken.empty and claims <= counters
 
     def summary(self) -> pd.DataFrame:
-        """Returns a row a claim: how many layers hold, how far counter-cases are, the verdict."""
+        """Returns a row a claim: how many layers hold, what the counter-case is, the verdict.
+
+        `worst_error` and `nearest_counter` are relative errors, `tolerance` the largest one at
+        which the claim holds, or for a slope how far it may be from the claimed one.
+        """
         rows = []
         for claim in self.table.claim.unique():
             part = self.table.query("claim == @claim")
@@ -109,6 +114,8 @@ class Equivalences:
                     "held": f"{claims.holds.sum()} of {len(claims)}",
                     "worst_error": claims.relative_error.max(),
                     "slopes": _range(claims.slope),
+                    "tolerance": claims.tolerance.max(),
+                    "counter_case": "; ".join(dict.fromkeys(counters.detail)),
                     "counter_held": f"{counters.holds.sum()} of {len(counters)}",
                     "nearest_counter": counters.relative_error.min(),
                     "verdict": "not applicable" if claims.empty else known,
@@ -161,30 +168,23 @@ class Equivalences:
 
         Returns:
             The report.
-
-        Raises:
-            DataError: If the folder is no report or a file of it is damaged.
         """
         tables, about = loaded(folder, KIND)
-        try:
+        with reading(folder, KIND):
             table = tables["table"].astype(TYPES)
             return Equivalences(table, tables["curves"].astype(CURVE_TYPES), about)
-        except (KeyError, ValueError) as error:
-            raise DataError(
-                expected="the columns of an Equivalences report",
-                found=f"{type(error).__name__}: {error} at {folder}",
-                fix="Run verify_equivalences again, or check the path",
-            ) from error
 
     def _repr_html_(self) -> str:
         about = self.about
         head = (
             f"Equivalences on <b>{html.escape(about['model_id'])}</b> with "
-            f"{about['examples_count']} examples of <b>{html.escape(about['examples_name'])}</b>, "
+            f"{counted(about['examples_count'], 'example')} of "
+            f"<b>{html.escape(about['examples_name'])}</b>, "
             f"loss {html.escape(str(about['loss']))}, in float64: "
             f"<b>{'all hold' if self.all_hold else 'not all hold'}</b>"
         )
-        shown = self.summary().to_html(float_format="{:.1e}".format, na_rep="–", index=False)
+        with pd.option_context("display.max_colwidth", None):
+            shown = self.summary().to_html(float_format="{:.1e}".format, na_rep="–", index=False)
         return f"<p>{head}</p>{shown}"
 
 

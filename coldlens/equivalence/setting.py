@@ -1,13 +1,11 @@
 """What every check shares: a float64 view of the model, some examples and their gradient."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs, collect
@@ -17,7 +15,7 @@ from coldlens.examples.batch import pad
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.examples.tokens import Encoded, Ids, encode
 from coldlens.losses import Loss
-from coldlens.models.parameters import exchanged, parameters
+from coldlens.models.parameters import parameters
 from coldlens.steering.steering import Steering
 
 UNIT = torch.finfo(torch.float64).eps / 2
@@ -25,26 +23,6 @@ PAIR = 2
 OPERATIONS = 10
 """Operations of a block that follow one another: norm, projection, rotation, scores, softmax,
 mixing, projection, norm and the two maps of an MLP."""
-
-
-@contextmanager
-def in_double(model: TransformerBridge) -> Iterator[None]:
-    """Lets the model be a float64 model with the same weights, without touching its own.
-
-    Everything that asks the model for its parameters or its dtype inside gets float64.
-
-    Args:
-        model: The model.
-
-    Yields:
-        Nothing.
-    """
-    values = {
-        name: nn.Parameter(found.tensor.detach().double(), requires_grad=False)
-        for name, found in parameters(model).items()
-    }
-    with exchanged(model, values):
-        yield
 
 
 @dataclass(frozen=True, eq=False)

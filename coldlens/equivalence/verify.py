@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.checks import above_zero
+from coldlens.checks import at_least
 from coldlens.directions import ColdJVP
 from coldlens.equivalence.contrast import contrast_rows
 from coldlens.equivalence.kernel_blocks import kernel_block_rows
@@ -15,14 +15,16 @@ from coldlens.equivalence.kernel_sum import kernel_sum_rows
 from coldlens.equivalence.preference import preference_rows
 from coldlens.equivalence.report import Equivalences, report_of
 from coldlens.equivalence.rows import Row
-from coldlens.equivalence.setting import Setting, in_double
+from coldlens.equivalence.setting import Setting
 from coldlens.equivalence.steps import step_rows
 from coldlens.equivalence.trained import trained_rows
 from coldlens.errors import ExampleError
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.losses import Loss, default_loss, loss_name
+from coldlens.models.double import in_double
 from coldlens.models.guards import Layers, resolve_layers
 from coldlens.steering.provenance import provenance
+from coldlens.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ def verify_equivalences(
     """
     chosen = ExampleSet.of(examples)
     for name, value in (("n", n), ("queries", queries)):
-        above_zero(name, value)
+        at_least(1, name, value)
     drawn = chosen.sample(min(n, len(chosen)), seed)
     if len(drawn) < 2:
         raise ExampleError(
@@ -89,11 +91,11 @@ def verify_equivalences(
     depths = resolve_layers(model, layers)
     few = tuple(sorted({depths[0], depths[len(depths) // 2], depths[-1]}))
     logger.info(
-        "%d examples of %s in float64: about 300 forwards of %d prompts up to layer %d, then "
+        "%s of %s in float64: about 300 forwards of %s up to layer %d, then "
         "kernels and trained vectors at layers %s",
-        len(drawn),
+        counted(len(drawn), "example"),
         drawn.name,
-        queries,
+        counted(queries, "prompt"),
         depths[-1],
         list(few),
     )

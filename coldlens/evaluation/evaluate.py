@@ -1,7 +1,5 @@
 """`evaluate`: what steering does to a set of questions, one row a question."""
 
-import math
-import operator
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import SupportsIndex
@@ -11,6 +9,7 @@ import torch
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.checks import at_least, finite
 from coldlens.errors import ArgumentError
 from coldlens.evaluation.evaluation import PREFIX, Evaluation
 from coldlens.evaluation.generation import Generation
@@ -63,7 +62,7 @@ def evaluate(
         A table with one row a question and its summary with intervals.
 
     Raises:
-        ArgumentError: If layer and steering do not go together, or eta is not finite.
+        ArgumentError: If layer and steering do not go together.
     """
     require_decoder(model)
     require_eval(model)
@@ -72,10 +71,8 @@ def evaluate(
     encoded = encode(model, chosen)
     measured = choose_metrics(metrics, chosen, encoded)
     layers = _layers(model, steering, layer)
-    if not math.isfinite(eta):
-        raise ArgumentError(
-            expected="a finite eta", found=f"eta = {eta}", fix="The paper uses 0.1, 1 and 2"
-        )
+    finite("eta", eta)
+    at_least(1, "batch_size", batch_size)
     pieces = []
     for batch in tqdm(list(cut(encoded, batch_size)), desc="questions", disable=not progress):
         questions = Questions(
@@ -135,14 +132,7 @@ def cut(encoded: Sequence[Encoded], batch_size: int) -> Iterable[list[int]]:
 
     Returns:
         The places of the questions of each batch.
-
-    Raises:
-        ArgumentError: If the batch size is not positive.
     """
-    if batch_size < 1:
-        raise ArgumentError(
-            expected="batch_size >= 1", found=f"batch_size = {batch_size}", fix="16 is the default"
-        )
     order = sorted(range(len(encoded)), key=lambda index: len(encoded[index].sequence("positive")))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
@@ -175,7 +165,8 @@ def _steered(
     changes = questions.displacements(steering, layers)
     require_motion(changes)
     ((layer, change),) = changes.items()
-    return questions.steered(change, layer, eta, positions)
+    (reading,) = questions.steered(change, layer, [eta], positions)
+    return reading
 
 
 def _layers(
@@ -197,13 +188,19 @@ def _layers(
             found="layer=None",
             fix=f"Choose among the fitted layers {list(steering.layers)}, or sweep over them",
         )
+    if not isinstance(steering, Steering):
+        raise ArgumentError(
+            expected="a fitted steering",
+            found=repr(steering),
+            fix="Fit a method first, as in ColdFD().fit(model, examples)",
+        )
     steering.check_model(model)
-    wanted = [layer] if isinstance(layer, SupportsIndex) else list(layer)
+    wanted = list(layer) if isinstance(layer, Iterable) else [layer]
     if not wanted:
         raise ArgumentError(
             expected="at least one layer to steer",
             found="none",
             fix=f"Choose among the fitted layers {list(steering.layers)}",
         )
-    places = {steering.place(operator.index(one)) for one in wanted}
+    places = {steering.place(one) for one in wanted}
     return tuple(steering.layers[place] for place in sorted(places))

@@ -13,7 +13,12 @@ from coldlens.evaluation.bootstrap import interval
 from coldlens.results import ResultKind, loaded, saved
 
 PREFIX = "unsteered_"
-KIND = ResultKind("coldlens.evaluate", "coldlens-evaluation-1", {"table": ("question",)})
+KIND = ResultKind(
+    "coldlens.evaluate",
+    "coldlens-evaluation-1",
+    {"table": ("question",)},
+    others=("summary.csv", "steering.safetensors"),
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,16 +70,16 @@ class Evaluation:
         )
 
     def save(self, folder: str | Path) -> Path:
-        """Writes table and provenance as a folder, whole or not at all.
+        """Writes the evaluation as a folder, whole or not at all.
 
         Args:
-            folder: The folder.
+            folder: The folder: table.csv, summary.csv, result.json.
 
         Returns:
             The folder.
         """
-        with saved(folder, KIND, {"table": self.table}, self.about):
-            pass
+        with saved(folder, KIND, {"table": self.table}, self.about) as part:
+            self.summary.to_csv(part / "summary.csv")
         return Path(folder)
 
     @staticmethod

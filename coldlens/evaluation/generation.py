@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.errors import ArgumentError
+from coldlens.checks import at_least
 from coldlens.examples.positions import Positions
 from coldlens.examples.tokens import Ids
 from coldlens.models.generate import answer, text_of
@@ -32,17 +32,9 @@ class Generation:
     n: int = 2
 
     def __post_init__(self) -> None:
-        """Checks the length.
-
-        Raises:
-            ArgumentError: If it is not positive.
-        """
-        if self.max_new_tokens < 1:
-            raise ArgumentError(
-                expected="max_new_tokens >= 1",
-                found=f"max_new_tokens = {self.max_new_tokens}",
-                fix="20 is the default",
-            )
+        """Checks the lengths."""
+        at_least(1, "max_new_tokens", self.max_new_tokens)
+        at_least(1, "n", self.n)
 
     def measure(
         self,

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from coldlens.checks import several
 from coldlens.errors import ArgumentError, ExampleError
 from coldlens.evaluation.questions import Reading
 from coldlens.examples.batch import BOTH, Side
@@ -227,13 +228,11 @@ def choose_metrics(
     Raises:
         ArgumentError: If a name is unknown, or there is none.
     """
-    if isinstance(metrics, str):
-        raise ArgumentError(
-            expected="a list of metrics", found=repr(metrics), fix=f"Pass metrics=[{metrics!r}]"
-        )
+    if metrics is not None:
+        several("metrics", metrics, "names and instances")
     chosen: list[Metric] = []
     for metric in _default(examples, encoded) if metrics is None else metrics:
-        if isinstance(metric, str) and metric not in METRICS:
+        if not isinstance(metric, Metric) and not (isinstance(metric, str) and metric in METRICS):
             raise ArgumentError(
                 expected=f"metrics among {', '.join(METRICS)}, or a Metric",
                 found=repr(metric),

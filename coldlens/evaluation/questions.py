@@ -1,6 +1,6 @@
 """A batch of questions, run once without steering, from which any steering goes on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,7 +13,7 @@ from coldlens.errors import ExampleError, SteeringError
 from coldlens.examples.batch import Batch, Side, batch_of, pad
 from coldlens.examples.positions import Positions, check_positions, select
 from coldlens.examples.tokens import Encoded
-from coldlens.losses import completion_log_probs
+from coldlens.losses import answer_log_probs
 from coldlens.models.forward import residuals
 from coldlens.models.resume import resumed
 from coldlens.steering.intervention import Displacements, Intervention
@@ -27,20 +27,23 @@ class Reading:
     Attributes:
         encoded: The questions' tokens, in the order of the batch.
         batch: Rows of prompt ⊕ completion; of prompts alone where no completion is read.
-        logits: Shape [row, pos, vocabulary].
+        read: True at the tokens that are unembedded: the last of each prompt, and those that
+            predict a token of a completion.
+        logits: Shape [token, vocabulary], of these tokens, row after row.
     """
 
     encoded: list[Encoded]
     batch: Batch
-    logits: Float[Tensor, "row pos vocab"]
+    read: Bool[Tensor, "row pos"]
+    logits: Float[Tensor, "token vocab"]
 
     @cached_property
     def answer(self) -> Float[Tensor, "question vocab"]:
         """The log-probabilities of the token after each prompt, in float32 or better."""
-        last = self.batch.prompt_mask.sum(1) - 1
-        rows = torch.arange(self.batch.size, device=last.device)
-        read = self.logits[rows, last[: self.batch.size]]
-        return read.to(torch.promote_types(read.dtype, torch.float32)).log_softmax(-1)
+        last = _last_of(self.batch)
+        last[self.batch.size :] = False
+        found = self._at(last)
+        return found.to(torch.promote_types(found.dtype, torch.float32)).log_softmax(-1)
 
     def completion(self, side: Side) -> Float[Tensor, " question"]:
         """Returns the mean log-probability of a completion's tokens, in nats.
@@ -51,7 +54,13 @@ class Reading:
         Returns:
             One value a question.
         """
-        return completion_log_probs(self.logits, self.batch, side)
+        rows = self.batch.rows(side)
+        wanted = torch.zeros_like(self.read)
+        wanted[rows] = self.batch.predicting[rows]
+        return answer_log_probs(self._at(wanted), self.batch, side)
+
+    def _at(self, wanted: Bool[Tensor, "row pos"]) -> Float[Tensor, "wanted vocab"]:
+        return self.logits[wanted[self.read]]
 
 
 class Questions:
@@ -77,7 +86,7 @@ class Questions:
             sides: Which completions are read; none for the prompts alone.
             layers: The layers that will be steered.
         """
-        self.model, self._encoded = model, list(encoded)
+        self.model = model
         device = next(model.original_model.parameters()).device
         self._prompts, self._prompt_mask = pad([one.prompt for one in encoded], device=device)
         if sides:
@@ -88,12 +97,13 @@ class Questions:
             self.batch = Batch(
                 self._prompts, self._prompt_mask, self._prompt_mask, none, ("positive",), index
             )
+        read = _last_of(self.batch) | self.batch.predicting
         with torch.no_grad():
             self._streams, logits = residuals(
-                model, self.batch.tokens, self.batch.attention_mask, layers, logits=True
+                model, self.batch.tokens, self.batch.attention_mask, layers, logits=read
             )
         assert logits is not None
-        self.unsteered = Reading(self._encoded, self.batch, logits)
+        self.unsteered = Reading(list(encoded), self.batch, read, logits)
 
     def displacements(self, steering: Steering, layers: tuple[int, ...]) -> Displacements:
         """Computes Δ_l at every token, for all layers at once.
@@ -109,24 +119,37 @@ class Questions:
         return {layer: self._spread(change) for layer, change in found.items()}
 
     def steered(
-        self, change: Float[Tensor, "row pos d"], layer: int, eta: float, positions: Positions
-    ) -> Reading:
-        """Reads the questions with η Δ_l added at one layer.
+        self,
+        change: Float[Tensor, "row pos d"],
+        layer: int,
+        etas: Sequence[float],
+        positions: Positions,
+        together: int = 1,
+    ) -> Iterator[Reading]:
+        """Reads the questions with η Δ_l added at one layer, for several η.
 
         Args:
             change: Δ_l, as `displacements` returned it.
             layer: The layer.
-            eta: Step size.
+            etas: Step sizes.
             positions: Where.
+            together: How many of them share a forward pass.
 
-        Returns:
-            The reading.
+        Yields:
+            A reading for each step size.
         """
-        here = Intervention((layer,), eta, steered_mask(positions, self.batch))
-        with torch.no_grad():
-            moved = here.applied(layer, self._streams[layer], change)
-            logits = resumed(self.model, self.batch.tokens, self.batch.attention_mask, layer, moved)
-        return replace(self.unsteered, logits=logits)
+        batch, stream, read = self.batch, self._streams[layer], self.unsteered.read
+        mask = steered_mask(positions, batch)
+        for start in range(0, len(etas), together):
+            here = [Intervention((layer,), eta, mask) for eta in etas[start : start + together]]
+            tokens, attended, wanted = (
+                part.repeat(len(here), 1) for part in (batch.tokens, batch.attention_mask, read)
+            )
+            with torch.no_grad():
+                moved = torch.cat([one.applied(layer, stream, change) for one in here])
+                logits = resumed(self.model, tokens, attended, layer, moved, wanted)
+            for part in logits.chunk(len(here)):
+                yield replace(self.unsteered, logits=part)
 
     def steered_jointly(
         self, steering: Steering, layers: tuple[int, ...], eta: float, positions: Positions
@@ -160,7 +183,7 @@ class Questions:
                 self.batch.attention_mask,
                 layers,
                 edit=edit,
-                logits=True,
+                logits=self.unsteered.read,
             )
         assert logits is not None
         return replace(self.unsteered, logits=logits)
@@ -172,6 +195,10 @@ class Questions:
         index = index.minimum(last.unsqueeze(1))
         spread = change.gather(1, index.unsqueeze(-1).expand(-1, -1, change.shape[-1]))
         return spread.repeat(rows // self.batch.size, 1, 1)
+
+
+def _last_of(batch: Batch) -> Bool[Tensor, "row pos"]:
+    return select("last_prompt", batch.prompt_mask, batch.answer_mask)
 
 
 def require_motion(changes: Displacements) -> None:

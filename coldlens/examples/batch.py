@@ -47,6 +47,11 @@ class Batch:
         """The number of examples (rows / sides)."""
         return len(self.index)
 
+    @property
+    def predicting(self) -> Bool[Tensor, "row pos"]:
+        """True at the tokens whose logits predict a token of the completion."""
+        return self.answer_mask.roll(-1, dims=1)
+
     def rows(self, side: Side) -> slice:
         """Returns the rows that hold one side, in the order of `index`.
 

@@ -9,13 +9,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, overload
 
+from coldlens.checks import at_least, is_whole
 from coldlens.errors import ExampleError, ExampleTypeError
 
 Text = str | tuple[int, ...]
 """A string, or token ids that are used as they are (no BOS, no template)."""
 
 
-def _as_text(value: str | Sequence[int], name: str) -> Text:
+def as_text(value: str | Sequence[int], name: str) -> Text:
+    """Returns a string as it is, and a sequence of token ids as a tuple.
+
+    Args:
+        value: A string or token ids.
+        name: What it is, for the message.
+
+    Returns:
+        The text.
+
+    Raises:
+        ExampleTypeError: If it is neither.
+    """
     if isinstance(value, str):
         return value
     try:
@@ -29,7 +42,7 @@ def _as_text(value: str | Sequence[int], name: str) -> Text:
 
 
 def _text(value: str | Sequence[int], name: str, hint: str = "") -> Text:
-    text = _as_text(value, name)
+    text = as_text(value, name)
     if not text:
         raise ExampleError(
             expected=f"`{name}` with at least one token",
@@ -201,15 +214,25 @@ class ExampleSet(Sequence[Example]):
             The set.
 
         Raises:
-            ExampleTypeError: If it is a string, as in the name of a data set.
+            ExampleTypeError: If it is a string, as in the name of a data set, or a single example.
         """
         if isinstance(examples, ExampleSet):
             return examples
+        if isinstance(examples, Example):
+            raise ExampleTypeError(
+                expected="examples", found="a single Example", fix="Pass a list: [example]"
+            )
         if isinstance(examples, str):
             raise ExampleTypeError(
                 expected="examples",
                 found=f"the string {examples!r}",
                 fix="Load them first with coldlens.load_examples",
+            )
+        if not isinstance(examples, Iterable):
+            raise ExampleTypeError(
+                expected="examples",
+                found=repr(examples),
+                fix="Pass a list of coldlens.Example, or what coldlens.load_examples returns",
             )
         return ExampleSet(tuple(examples))
 
@@ -249,7 +272,8 @@ class ExampleSet(Sequence[Example]):
         Raises:
             ExampleError: If `n` is not between 1 and the number of examples.
         """
-        if not 1 <= n <= len(self):
+        at_least(0, "seed", seed)
+        if not is_whole(n) or not 1 <= n <= len(self):
             raise ExampleError(
                 expected=f"n between 1 and {len(self)}, the size of {self.name!r}",
                 found=f"n = {n}",

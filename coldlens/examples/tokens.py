@@ -9,7 +9,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import ExampleError
-from coldlens.examples.example import Example, ExampleSet, Text, TokenPolicy
+from coldlens.examples.example import Example, ExampleSet, Text, TokenPolicy, as_text
 
 Ids = tuple[int, ...]
 
@@ -102,13 +102,13 @@ def encode_prompts(
     Raises:
         ExampleError: If there is no prompt, or one is empty or longer than the context.
     """
-    if isinstance(prompts, str | Tensor) or not prompts:
+    if isinstance(prompts, str | Tensor) or not isinstance(prompts, Sequence) or not prompts:
         raise ExampleError(
             expected="a list of at least one prompt",
             found=type(prompts).__name__ if isinstance(prompts, Tensor) else repr(prompts),
             fix="Pass a list of strings or of sequences of token ids, such as tokens.tolist()",
         )
-    known = [prompt if isinstance(prompt, str) else tuple(prompt) for prompt in prompts]
+    known = [as_text(prompt, "prompt") for prompt in prompts]
     ids = [_prompt_ids(model, prompt, policy) for prompt in known]
     for index, prompt in enumerate(ids):
         check_ids(model, prompt, f"prompt {index}")

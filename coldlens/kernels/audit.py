@@ -37,7 +37,7 @@ def audit_structure(
         structure: How each parameter is handled, up to the layer l.
         ids: Token ids of a sequence.
         names: The parameters that the kernel is taken over.
-        max_memory: Limit in bytes.
+        max_memory: Bytes within which the parameters may be copied to float64.
 
     Raises:
         NumericsError: If the two differ by more than their round-off.
@@ -55,9 +55,8 @@ def audit_structure(
         grads = torch.autograd.grad(end, list(leaves.values()), probe[0], allow_unused=True)
         expected = sum(g.double().square().sum().item() for g in grads if g is not None)
         del grads
-    blocks = structured_blocks(
-        model, values, structure, [ids], [(0, 0)], probes=probe, max_memory=max_memory
-    )
+    # One row of one sequence is less than what any block takes, whose own error says how much.
+    blocks = structured_blocks(model, values, structure, [ids], [(0, 0)], probes=probe)
     found = blocks[0, 0].item()
     widths = [max(site.outputs, site.inputs or 0) for site in structure.sites]
     widest = max(widths, default=model.cfg.d_model)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.checks import above_zero, one_of
+from coldlens.checks import above_zero, at_least, is_whole, one_of
 from coldlens.errors import ArgumentError, ExampleError
 from coldlens.examples.batch import BOTH, Side
 from coldlens.examples.example import Example, ExampleSet, Text
@@ -103,6 +103,7 @@ class EmpiricalNTK:
         one_of("positions", positions, ("all", "last_prompt"))
         above_zero("max_memory", max_memory)
         require_probes(probes)
+        at_least(0, "seed", seed)
         chosen = ExampleSet.of(examples)
         self.model, self.layers, self.positions = model, resolve_layers(model, layers), positions
         self.queries = tuple(encode_prompts(model, queries, chosen.policy))
@@ -332,10 +333,10 @@ class EmpiricalNTK:
 
 
 def _at(places: tuple[int, ...], index: int, what: str) -> int:
-    if not -len(places) <= index < len(places):
+    if not is_whole(index) or not -len(places) <= index < len(places):
         raise ArgumentError(
             expected=f"{what} between 0 and {len(places) - 1}",
-            found=f"{what} {index}",
+            found=f"{what} {index!r}",
             fix="Count from 0",
         )
     return places[index]

@@ -40,7 +40,9 @@ def select_parameters(
     """
     if parts is None:
         return tuple(parameters)
-    several = [parts] if isinstance(parts, str) or callable(parts) else list(parts)
+    several = (
+        list(parts) if isinstance(parts, Collection) and not isinstance(parts, str) else [parts]
+    )
     tests = [_test(model, part, parameters) for part in several]
     chosen = tuple(name for name in parameters if any(test(name) for test in tests))
     if not chosen:
@@ -56,9 +58,9 @@ def select_parameters(
 def _test(
     model: TransformerBridge, part: Part, parameters: Mapping[str, Parameter]
 ) -> Callable[[str], bool]:
-    if not isinstance(part, str):
+    if callable(part):
         return part
-    block = _BLOCK.fullmatch(part)
+    block = _BLOCK.fullmatch(part) if isinstance(part, str) else None
     if part not in WORDS and (block is None or int(block[1]) >= len(model.blocks)):
         raise ArgumentError(
             expected=f"params among {', '.join(WORDS)}, 'block 0' to 'block "

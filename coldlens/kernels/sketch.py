@@ -9,6 +9,7 @@ from jaxtyping import Float
 from scipy.special import stdtrit
 from torch import Tensor
 
+from coldlens.checks import is_whole
 from coldlens.errors import ArgumentError, NumericsError
 from coldlens.kernels.moments import FEWEST, Parts, parts_of, parts_without_each
 
@@ -101,7 +102,7 @@ def require_probes(probes: int) -> None:
     Raises:
         ArgumentError: If there are too few for intervals.
     """
-    if isinstance(probes, bool) or not isinstance(probes, int) or probes < FEWEST:
+    if not is_whole(probes) or probes < FEWEST:
         raise ArgumentError(
             expected=f"an integer probes >= {FEWEST}",
             found=f"probes = {probes!r}",

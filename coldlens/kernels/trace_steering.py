@@ -19,6 +19,12 @@ from coldlens.steering.steering import Origin, Steering
 class TraceKernelSteering(Steering):
     """Δ_l(x)[s] = −(1/N) Σᵢ (tr K_l((x,s),(xᵢ,s_i))/d) ∂ᵢ[s_i], s_i the last prompt token.
 
+    Dear: each call takes d_model rows of cotangents back through the prompt of every example, and
+    as many through every prefix x[: s + 1] of each input, or through x alone where only its last
+    token is read. A row costs about a forward, so N prompts cost about d_model · N forwards a
+    layer and call, and an input of T tokens d_model · T more. The examples are swept anew in every
+    call, since their cotangents are too many to keep.
+
     Attributes:
         gradients: ∂ᵢ[s_i], shape [layer, example, d_model].
     """

@@ -35,8 +35,8 @@ def residuals(
     layers: Sequence[int],
     *,
     edit: Edit | None = None,
-    logits: bool = False,
-) -> tuple[dict[int, Float[Tensor, "row pos d"]], Float[Tensor, "row pos vocab"] | None]:
+    logits: bool | Bool[Tensor, "row pos"] = False,
+) -> tuple[dict[int, Float[Tensor, "row pos d"]], Float[Tensor, "*token vocab"] | None]:
     """Runs the model on padded tokens and reads `blocks.{l}.hook_resid_post`.
 
     Steering contexts that are open around the call do not act on it: coldlens always measures
@@ -52,12 +52,16 @@ def residuals(
         layers: The layers to read, at least one.
         edit: Called at every layer read, in order; its result replaces the residual stream and
             is what is returned for that layer.
-        logits: Run to the end and return logits too; otherwise stop after the deepest layer.
+        logits: Run to the end and return logits too: True for those of every token, or a mask
+            for those of some real tokens, so that no others are unembedded. Otherwise stop after
+            the deepest layer.
 
     Returns:
-        The residual stream by layer, and the logits or None.
+        The residual stream by layer; and the logits [row, pos, vocabulary], those under the mask
+        [token, vocabulary] row after row, or None.
     """
     deepest, found, points = max(layers), {}, model.hook_dict
+    some = logits if isinstance(logits, Tensor) else None
     handles = []
     layout = _Layout(attention_mask)
 
@@ -66,7 +70,7 @@ def residuals(
         replacement = edit(layer, found[layer]) if edit else None
         if replacement is not None:
             found[layer] = replacement
-        if layer == deepest and not logits:
+        if layer == deepest and logits is False:
             raise _StopForward
         return None if replacement is None else layout.inward(replacement)
 
@@ -78,6 +82,9 @@ def residuals(
         for layer in layers:
             point = points[hook_name(layer)]
             handles.append(point.register_forward_hook(hook_at(layer)))
+        if some is not None:
+            wanted = layout.inward(some)
+            handles.append(model.unembed.register_forward_pre_hook(_picking(wanted)))
         packed = layout.inward(tokens)
         with full_precision(model):
             result = model(
@@ -86,7 +93,7 @@ def residuals(
                 return_type="logits",
                 use_cache=False,
             )
-        result = layout.outward(result)
+        result = layout.outward(result) if some is None else result[0]
     except _StopForward:
         result = None
     finally:
@@ -94,6 +101,11 @@ def residuals(
             handle.remove()
         _measuring.reset(token)
     return found, result
+
+
+def _picking(wanted: Bool[Tensor, "row pos"]) -> Callable[[Module, Any], tuple[Tensor]]:
+    """Returns a hook that keeps only some tokens, as one row."""
+    return lambda _module, inputs: (inputs[0][wanted].unsqueeze(0),)
 
 
 class _Layout:

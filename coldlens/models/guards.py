@@ -1,12 +1,13 @@
 """Checks on a model, each with a message that says what was found and what to call."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, SupportsIndex
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.checks import is_whole
 from coldlens.errors import ArgumentError, ModelError, ModelTypeError
 
 Layers = SupportsIndex | Sequence[SupportsIndex] | None
@@ -135,10 +136,7 @@ def resolve_layers(model: TransformerBridge, layers: Layers) -> tuple[int, ...]:
     count = len(model.blocks)
     if layers is None:
         return tuple(range(count))
-    try:
-        asked = [operator.index(layers)]  # pyright: ignore[reportArgumentType]
-    except TypeError:
-        asked = list(layers)  # pyright: ignore[reportArgumentType]
+    asked = [layers] if is_whole(layers) or not isinstance(layers, Iterable) else list(layers)
     if not asked:
         raise ArgumentError(
             expected="at least one layer", found="none", fix="Pass layers=None for all layers"
@@ -159,8 +157,7 @@ def resolve_layer(layer: Any, count: int) -> int:
     Raises:
         ArgumentError: If it is no integer in range.
     """
-    whole = hasattr(layer, "__index__") and not isinstance(layer, bool)
-    if not whole or not -count <= layer < count:
+    if not is_whole(layer) or not -count <= layer < count:
         raise ArgumentError(
             expected=f"layers between 0 and {count - 1} (0-based blocks)",
             found=f"layer {layer!r}",

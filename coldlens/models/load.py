@@ -7,7 +7,7 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens import demo
-from coldlens.errors import ModelError, ModelTypeError
+from coldlens.errors import ArgumentError, ModelError, ModelTypeError
 from coldlens.models.guards import require_decoder
 
 
@@ -30,6 +30,7 @@ def load_model(
 
     Raises:
         ModelTypeError: If it is none of these.
+        ArgumentError: If the dtype is none.
         ModelError: If there is no such model, a folder has no model or no tokenizer, or the
             architecture is not a causal decoder.
     """
@@ -41,6 +42,10 @@ def load_model(
             expected='"demo", a folder, a Hugging Face id, or a TransformerBridge',
             found=f"{type(source).__module__}.{type(source).__qualname__}",
             fix="Save a Hugging Face model with save_pretrained, or boot it with TransformerBridge",
+        )
+    if not isinstance(dtype, torch.dtype):
+        raise ArgumentError(
+            expected="dtype, a torch.dtype", found=f"dtype = {dtype!r}", fix="Pass torch.float32"
         )
     name = str(demo.WEIGHTS) if source == "demo" else os.path.expanduser(str(source))
     if source == "demo" or isinstance(source, Path) or _looks_like_path(name):

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.models.guards import working_dtype
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -17,12 +19,12 @@ class Parameter:
 
     Attributes:
         name: Path in the Hugging Face model, without the bridge's wrappers.
-        tensor: The caller's own parameter.
+        tensor: The caller's own parameter; inside `exchanged` what took its place.
         slots: `(module, attribute)` pairs; a tied parameter has several.
     """
 
     name: str
-    tensor: nn.Parameter
+    tensor: Tensor
     slots: tuple[tuple[nn.Module, str], ...]
 
 
@@ -38,7 +40,7 @@ def parameters(model: TransformerBridge) -> dict[str, Parameter]:
         Parameters by name, in the order of the module tree.
     """
     names: dict[int, str] = {}
-    found: dict[int, tuple[nn.Parameter, list[tuple[nn.Module, str]]]] = {}
+    found: dict[int, tuple[Tensor, list[tuple[nn.Module, str]]]] = {}
     for path, module in model.original_model.named_modules():
         for attribute, tensor in module._parameters.items():
             if tensor is not None:
@@ -75,6 +77,28 @@ def upstream(model: TransformerBridge, layer: int) -> dict[str, Parameter]:
     }
 
 
+def accurate_parameters(
+    model: TransformerBridge, layer: int, dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
+    """Returns the parameters upstream of a layer in float32 or better, without a graph.
+
+    Args:
+        model: The model.
+        layer: The deepest layer that will be read.
+        dtype: Another dtype to compute in.
+
+    Returns:
+        Values by name, of the parameters that are floating-point tensors; the parameters' own
+        storage where the dtype allows.
+    """
+    dtype = dtype or working_dtype(model)
+    return {
+        name: found.tensor.detach().to(dtype)
+        for name, found in upstream(model, layer).items()
+        if found.tensor.is_floating_point()
+    }
+
+
 @contextmanager
 def exchanged(model: TransformerBridge, values: Mapping[str, Tensor]) -> Iterator[None]:
     """Lets the model compute with other parameter values, without touching its own.
@@ -103,7 +127,7 @@ def exchanged(model: TransformerBridge, values: Mapping[str, Tensor]) -> Iterato
     finally:
         for parameter, _ in places:
             for module, attribute in parameter.slots:
-                module._parameters[attribute] = parameter.tensor
+                module._parameters[attribute] = parameter.tensor  # pyright: ignore[reportArgumentType]
         for module, name, buffer in buffers:
             module._buffers[name] = buffer
 
@@ -171,7 +195,7 @@ def fingerprint(model: TransformerBridge) -> str:
     return known[1]
 
 
-def _state(tensors: list[nn.Parameter]) -> tuple[float | int, ...]:
+def _state(tensors: list[Tensor]) -> tuple[float | int, ...]:
     """Returns what changes with the tensors; the probes are for `.data`, which keeps versions."""
     flat = [tensor.detach().reshape(-1) for tensor in tensors]
     probes = [

@@ -17,7 +17,8 @@ def resumed(
     attention_mask: Bool[Tensor, "row pos"],
     layer: int,
     residual: Float[Tensor, "row pos d"],
-) -> Float[Tensor, "row pos vocab"]:
+    read: Bool[Tensor, "row pos"] | None = None,
+) -> Float[Tensor, "*token vocab"]:
     """Runs the blocks after a layer on a given residual stream.
 
     Equal to a forward pass in which `residual` takes the place of Z_l, at the cost of the later
@@ -29,13 +30,20 @@ def resumed(
         attention_mask: True at real tokens.
         layer: 0-based block l.
         residual: What takes the place of Z_l.
+        read: Which real tokens are unembedded; None for all.
 
     Returns:
-        The logits; arbitrary at padding.
+        The logits [row, pos, vocabulary], arbitrary at padding; with `read` those of the tokens
+        it selects, [token, vocabulary] row after row.
     """
     with _skipped(model, layer):
         _, logits = residuals(
-            model, tokens, attention_mask, [layer], edit=lambda *_: residual, logits=True
+            model,
+            tokens,
+            attention_mask,
+            [layer],
+            edit=lambda *_: residual,
+            logits=True if read is None else read,
         )
     assert logits is not None
     return logits

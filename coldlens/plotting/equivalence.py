@@ -5,11 +5,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from coldlens.plotting.style import styled
+from coldlens.plotting.style import PRECISIONS, styled
 
 PAPER_STEP = 1e-6
 """ε of the configuration of Sharma and Trivedi 2026."""
-_COLORS = {"float64": "#0072b2", "float32": "#e69f00", "bfloat16": "#cc79a7"}
 _REMAINDERS = {
     "− η ColdJVP": ("remainder", "#000000"),
     "− ½ η ColdJVP (counter-case)": ("against half", "#999999"),
@@ -32,12 +31,12 @@ def plot_difference_errors(curves: pd.DataFrame, layer: int, ax: Axes | None = N
         The Axes.
     """
     axes = plt.subplots()[1] if ax is None else ax
-    for dtype, color in _COLORS.items():
+    for dtype, look in PRECISIONS.items():
         for scheme, line in (("forward", "-"), ("central", "--")):
             rows = curves.query(
                 "check == 'E4' and layer == @layer and dtype == @dtype and scheme == @scheme"
             )
-            _curve(axes, rows, f"{dtype} {scheme}", color, line)
+            _curve(axes, rows, f"{dtype} {scheme}", look["color"], line)
     axes.axvline(PAPER_STEP, color="0.5", linewidth=0.8, linestyle=":")
     axes.annotate(
         "the paper's ε", (PAPER_STEP, 1.0), xycoords=("data", "axes fraction"), fontsize=6
@@ -118,7 +117,8 @@ def equivalence_figure(table: pd.DataFrame, curves: pd.DataFrame, layer: int, ti
         plot_relative_errors(table, right)
         left.set_title(f"Finite differences (E4), layer {layer}")
         middle.set_title(f"A real step (E7), layer {layer}")
-        right.set_title("Both sides of each equivalence")
+        slopes = sorted(set(table.check[table.slope.notna()]))
+        right.set_title(f"Both sides of the others ({', '.join(slopes)}: slopes, on the left)")
         figure.suptitle(title, fontsize=10)
         plt.close(figure)
     return figure

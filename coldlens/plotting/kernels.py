@@ -24,8 +24,11 @@ def plot_alignment(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
         The Axes.
     """
     axes = plt.subplots()[1] if ax is None else ax
-    groups = [(False, "two prompts", "#0072b2"), (True, "a prompt with itself", "#d55e00")]
-    for same, label, color in groups:
+    groups = [
+        (False, "two prompts", "#0072b2", "o-"),
+        (True, "a prompt with itself", "#d55e00", "s--"),
+    ]
+    for same, label, color, line in groups:
         rows = table[table.same_prompt == same]
         if rows.empty:
             continue
@@ -37,7 +40,7 @@ def plot_alignment(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
             yerr=[middle - low, high - middle],
             label=label,
             color=color,
-            marker="o",
+            fmt=line,
             capsize=2,
             elinewidth=0.8,
         )

@@ -17,9 +17,15 @@ COLORS = {
     "RepE": "#cc79a7",
     "ICV": "#56b4e9",
     "Probe": "#8c6d31",
+    "ReFTVector": "#56b4e9",
+    "ReFTMLP": "#0072b2",
+    "BiPO": "#cc79a7",
+    "LoRA": "#e69f00",
+    "InContext": "#8c6d31",
     "Random": "#999999",
 }
-"""Colour by method family (Okabe and Ito's colour-blind safe set, and two neutral ones)."""
+"""Colour by method family (Okabe and Ito's colour-blind safe set, and two neutral ones). Where two
+families share a colour their markers differ."""
 
 _DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 _MARKERS = {
@@ -30,9 +36,20 @@ _MARKERS = {
     "RepE": "^",
     "ICV": "v",
     "Probe": "P",
+    "ReFTVector": "<",
+    "ReFTMLP": ">",
+    "BiPO": "h",
+    "LoRA": "1",
+    "InContext": "X",
     "Random": ".",
 }
 
+PRECISIONS: dict[str, dict[str, Any]] = {
+    "bfloat16": {"color": "#cc79a7", "marker": "^", "linestyle": ":"},
+    "float32": {"color": "#e69f00", "marker": "s", "linestyle": "--"},
+    "float64": {"color": "#0072b2", "marker": "o", "linestyle": "-"},
+}
+"""Keyword arguments of `Axes.plot` by dtype."""
 
 RUNG_LOOKS: dict[str, dict[str, Any]] = {
     "full": {"color": "#000000", "marker": "o", "markersize": 7, "linewidth": 5, "alpha": 0.25},

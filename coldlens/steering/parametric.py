@@ -1,24 +1,29 @@
 """Steerings from a direction in parameter space: finite differences, forward mode, real steps."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from torch.autograd import forward_ad
-from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.models.forward import Edit, residuals
+from coldlens.gradients import Direction, moved_residuals, packed, pushforward, unpacked
 from coldlens.models.guards import working_dtype
-from coldlens.models.parameters import exchanged, upstream
+from coldlens.models.parameters import accurate_parameters
 from coldlens.steering.intervention import Displacements, Intervention
 from coldlens.steering.steering import Origin, Steering
 
+__all__ = [
+    "DifferenceSteering",
+    "ParametricSteering",
+    "Scheme",
+    "TangentSteering",
+    "accurate_parameters",
+    "held",
+    "pushforward",
+]
+
 Scheme = Literal["forward", "central"]
-DualEdit = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor] | None]
-"""From a layer, its residual stream and tangent to what takes their place; None to leave them."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,111 +31,34 @@ class ParametricSteering(Steering):
     """The change of Z_l(x) when the parameters move along a fixed direction v.
 
     Attributes:
-        direction: v by parameter name, float32 or better.
+        direction: v by parameter name, float32 or better: tensors, or sums of outer products.
+        truncation: By layer, the relative error of the displacement that truncating v made, as
+            measured while fitting; empty where v was not truncated.
     """
 
-    direction: dict[str, Tensor]
+    direction: Direction
+    _: KW_ONLY
+    truncation: tuple[float, ...] = ()
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns the direction."""
-        return self.direction
+        return packed(self.direction)
+
+    def settings(self) -> dict[str, float]:
+        """Returns the error that truncating the direction made, by layer."""
+        errors = zip(self.layers, self.truncation, strict=False)
+        return {f"truncation {layer}": error for layer, error in errors}
 
     @classmethod
     def restore(
         cls, origin: Origin, tensors: dict[str, Tensor], settings: dict[str, float]
     ) -> "ParametricSteering":
         """Returns the steering of saved tensors; see `Steering.restore`."""
-        return cls(origin, tensors)
+        return cls(origin, unpacked(tensors), truncation=_truncation(settings))
 
 
-def accurate_parameters(
-    model: TransformerBridge, layer: int, dtype: torch.dtype | None = None
-) -> dict[str, Tensor]:
-    """Returns the parameters upstream of a layer in float32 or better, without a graph.
-
-    Args:
-        model: The model.
-        layer: The deepest layer that will be read.
-        dtype: Another dtype to compute in.
-
-    Returns:
-        Values by name; the parameters' own storage where the dtype allows.
-    """
-    dtype = dtype or working_dtype(model)
-    return {name: found.tensor.detach().to(dtype) for name, found in upstream(model, layer).items()}
-
-
-def moved_residuals(
-    model: TransformerBridge,
-    direction: Mapping[str, Tensor],
-    step: float,
-    tokens: Int[Tensor, "row pos"],
-    attention_mask: Bool[Tensor, "row pos"],
-    layers: tuple[int, ...],
-    edit: Edit | None = None,
-    *,
-    dtype: torch.dtype | None = None,
-) -> Displacements:
-    """Reads Z_l(x; θ + a v) in float32 or better.
-
-    Args:
-        model: The model.
-        direction: v by parameter name.
-        step: a.
-        tokens: Token ids.
-        attention_mask: True at real tokens.
-        layers: The layers to read, ascending.
-        edit: What to do at each layer; see `residuals`.
-        dtype: Another dtype to compute in.
-
-    Returns:
-        The residual stream by layer.
-    """
-    values = accurate_parameters(model, max(layers), dtype)
-    if step != 0:
-        for name in values.keys() & direction.keys():
-            values[name] = torch.add(values[name], direction[name], alpha=step)
-    with torch.no_grad(), exchanged(model, values):
-        return residuals(model, tokens, attention_mask, layers, edit=edit)[0]
-
-
-def pushforward(
-    model: TransformerBridge,
-    direction: Mapping[str, Tensor],
-    tokens: Int[Tensor, "row pos"],
-    attention_mask: Bool[Tensor, "row pos"],
-    layers: tuple[int, ...],
-    edit: DualEdit | None = None,
-) -> Displacements:
-    """Computes J_l(x)[s] v at every token s by forward mode: one dual forward for all layers.
-
-    Args:
-        model: The model; its attention must be eager.
-        direction: v by parameter name; parameters that are missing do not move.
-        tokens: Token ids.
-        attention_mask: True at real tokens.
-        layers: The layers to read.
-        edit: Called at every layer read, in order, with the layer, Z_l and J_l v; it may return
-            what takes their place for the layers after it.
-
-    Returns:
-        J_l v by layer, as it was before the layer's own edit; arbitrary at padding.
-    """
-    found: Displacements = {}
-
-    def read(layer: int, residual: Tensor) -> Tensor | None:
-        primal, tangent = forward_ad.unpack_dual(residual)
-        found[layer] = torch.zeros_like(primal) if tangent is None else tangent
-        replacement = edit(layer, primal, found[layer]) if edit else None
-        return None if replacement is None else forward_ad.make_dual(*replacement)
-
-    values = accurate_parameters(model, max(layers))
-    with torch.inference_mode(False), torch.no_grad(), forward_ad.dual_level():
-        for name in values.keys() & direction.keys():
-            values[name] = forward_ad.make_dual(values[name], direction[name])
-        with exchanged(model, values):
-            residuals(model, tokens, attention_mask, layers, edit=read)
-    return found
+def _truncation(settings: dict[str, float]) -> tuple[float, ...]:
+    return tuple(value for key, value in settings.items() if key.startswith("truncation"))
 
 
 def held(
@@ -200,7 +128,15 @@ class DifferenceSteering(ParametricSteering):
         """Returns the steering of saved tensors; see `Steering.restore`."""
         scheme: Scheme = "central" if settings["central"] else "forward"
         double = bool(settings["double"])
-        return cls(origin, tensors, settings["step"], settings["scale"], scheme, double)
+        return cls(
+            origin,
+            unpacked(tensors),
+            settings["step"],
+            settings["scale"],
+            scheme,
+            double,
+            truncation=_truncation(settings),
+        )
 
     def settings(self) -> dict[str, float]:
         """Returns step, scale, and whether the difference is central and in float64."""
@@ -209,6 +145,7 @@ class DifferenceSteering(ParametricSteering):
             "scale": self.scale,
             "central": float(self.scheme == "central"),
             "double": float(self.double),
+            **super().settings(),
         }
 
     def field(

@@ -1,9 +1,8 @@
 """`Steering`: a fitted direction, static or computed for each input."""
 
-import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.checks import finite, is_whole
 from coldlens.errors import ArgumentError, ExampleError, NumericsError, SteeringError
 from coldlens.examples.batch import pad
 from coldlens.examples.example import Text, TokenPolicy
@@ -30,6 +30,7 @@ from coldlens.steering.intervention import (
 )
 from coldlens.steering.provenance import Provenance
 from coldlens.steering.storage import read_file, write_file
+from coldlens.words import counted
 
 _ROWS_AT_ONCE = 16
 
@@ -89,7 +90,8 @@ class Steering(ABC):
         record = self.provenance
         return (
             f"<{type(self).__name__} {record.method}, layers {list(self.layers)} of "
-            f"{record.model_id}, {record.examples_count} examples of {record.examples_name}>"
+            f"{record.model_id}, {counted(record.examples_count, 'example')} of "
+            f"{record.examples_name}>"
         )
 
     @abstractmethod
@@ -153,7 +155,7 @@ class Steering(ABC):
             for row, (ids, real) in enumerate(zip(tokens, mask, strict=True)):
                 check_ids(self.model, tuple(ids[real].tolist()), f"row {row}")
         else:
-            texts = [inputs] if isinstance(inputs, str) else list(inputs)
+            texts = [inputs] if isinstance(inputs, str) else inputs
             tokens, mask = pad(
                 encode_prompts(self.model, texts, self.origin.policy), device=_device(self.model)
             )
@@ -220,7 +222,7 @@ class Steering(ABC):
     def _means(self) -> Float[Tensor, "layer d"]:
         return self.readings().mean(1)
 
-    def place(self, layer: int) -> int:
+    def place(self, layer: SupportsIndex) -> int:
         """Returns the index of a layer among the fitted ones.
 
         Args:
@@ -233,11 +235,12 @@ class Steering(ABC):
             ArgumentError: If the steering was not fitted for it.
         """
         count = len(self.model.blocks)
-        wanted = layer + count if -count <= layer < 0 else layer
+        index = operator.index(layer) if is_whole(layer) else count
+        wanted = index % count if -count <= index < count else None
         if wanted not in self.layers:
             raise ArgumentError(
                 expected=f"a fitted layer, one of {list(self.layers)}",
-                found=f"layer {layer}",
+                found=f"layer {layer!r}",
                 fix="Fit again with layers=None for all layers",
             )
         return self.layers.index(wanted)
@@ -294,18 +297,16 @@ class Steering(ABC):
             ArgumentError: If no layer is given, or one that was not fitted, or eta is not finite.
         """
         self.check_model(model)
-        if not math.isfinite(eta):
-            raise ArgumentError(
-                expected="a finite eta", found=f"eta = {eta}", fix="The paper uses 0.1, 1 and 2"
-            )
-        wanted = [layer] if isinstance(layer, SupportsIndex) else list(layer)
+        finite("eta", eta)
+        check_positions(positions, generating=True)
+        wanted = list(layer) if isinstance(layer, Iterable) else [layer]
         if not wanted:
             raise ArgumentError(
                 expected="at least one layer to steer",
                 found="none",
                 fix=f"Choose among the fitted layers {list(self.layers)}",
             )
-        layers = sorted({self.layers[self.place(operator.index(one))] for one in wanted})
+        layers = sorted({self.layers[self.place(one)] for one in wanted})
         return steered(model, self.field, layers, float(eta), positions)
 
     def explain(self, prompt: Text, positions: Positions = "prompt") -> str:

@@ -160,14 +160,16 @@ class Bank:
         """
         self.model, self.grid = model, grid
         self.pieces = [piece for split, found in sets.items() for piece in self._cut(split, found)]
-        tokens = sum(
-            len(one.sequence(side))
+        rows = [
+            (len(one.sequence(side)), len(one.prompt))
             for piece in self.pieces
             for one in piece.encoded
             for side in sides_read(piece.metrics) or ("positive",)
-        )
-        width = model.cfg.d_vocab + model.cfg.d_model * len(grid.layers)
-        self._kept: dict[int, Questions] | None = {} if 4 * tokens * width <= KEPT_BYTES else None
+        ]
+        streams = sum(length for length, _ in rows) * model.cfg.d_model * len(grid.layers)
+        logits = sum(length - prompt for length, prompt in rows) * model.cfg.d_vocab
+        fits = 4 * (streams + logits) <= KEPT_BYTES
+        self._kept: dict[int, Questions] | None = {} if fits else None
 
     def unsteered(self) -> pd.DataFrame:
         """Measures the model itself.
@@ -210,9 +212,13 @@ class Bank:
         layers = tuple(layer for layer in self.grid.layers if layer in strengths)
         for piece, questions in self._runs() if layers else ():
             changes = questions.displacements(steering, layers)
+            together = max(1, self.grid.batch_size // len(piece.index))
             for layer in layers:
-                for relative, eta in strengths[layer]:
-                    reading = questions.steered(changes[layer], layer, eta, self.grid.positions)
+                etas = [eta for _, eta in strengths[layer]]
+                readings = questions.steered(
+                    changes[layer], layer, etas, self.grid.positions, together
+                )
+                for reading, (relative, eta) in zip(readings, strengths[layer], strict=True):
                     rows.add(piece, reading, questions.unsteered, layer, relative, eta)
         return rows.table()
 

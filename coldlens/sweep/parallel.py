@@ -49,12 +49,8 @@ class Workers:
             scheduler: Address of the Dask scheduler.
 
         Raises:
-            ArgumentError: If jobs is not positive, or backend and scheduler do not go together.
+            ArgumentError: If backend and scheduler do not go together.
         """
-        if jobs < 1:
-            raise ArgumentError(
-                expected="jobs >= 1", found=f"jobs = {jobs}", fix="Use one for each core"
-            )
         if (backend == "dask") != (scheduler is not None):
             raise ArgumentError(
                 expected='backend="dask" and a scheduler together',

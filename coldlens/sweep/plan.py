@@ -92,12 +92,19 @@ def make_plan(
         The plan.
 
     Raises:
-        ArgumentError: If there is no behaviour.
+        ArgumentError: If there is no behaviour, or one has no splits.
     """
     if not data:
         raise ArgumentError(
             expected="at least one behaviour", found="none", fix='Pass ["demo/sycophancy"]'
         )
+    for behaviour, splits in data.items():
+        if not isinstance(splits, Splits):
+            raise ArgumentError(
+                expected=f"the Splits of {behaviour!r}",
+                found=type(splits).__name__,
+                fix="Pass Splits(train, validation, test), or a list of names",
+            )
     sets = {behaviour: _sets(splits, capability) for behaviour, splits in data.items()}
     for found in sets.values():
         for split, questions in found.items():

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.checks import above_zero, one_of
+from coldlens.checks import above_zero, at_least, one_of, several
 from coldlens.errors import ArgumentError
 from coldlens.evaluation.metrics import Metric
-from coldlens.examples.example import ExampleSet
+from coldlens.examples.example import Example, ExampleSet
 from coldlens.examples.positions import Positions, check_positions
 from coldlens.losses import Loss
 from coldlens.models.guards import Layers, require_decoder, require_eval, resolve_layers
@@ -40,7 +40,7 @@ def sweep(
     seeds: Sequence[int] = (0,),
     *,
     losses: Mapping[str, Loss] | None = None,
-    capability: ExampleSet | None = None,
+    capability: ExampleSet | Iterable[Example] | None = None,
     positions: Positions = "prompt",
     scale: Literal["relative", "raw"] = "relative",
     metrics: Sequence[str | Metric] | None = None,
@@ -96,6 +96,7 @@ def sweep(
         ArgumentError: If an argument is out of range, or a bridge is to be used by several
             processes.
     """
+    at_least(1, "jobs", jobs)
     alone = jobs == 1 and backend == "local"
     if isinstance(model, TransformerBridge) and not alone:
         raise ArgumentError(
@@ -106,12 +107,26 @@ def sweep(
     one_of("scale", scale, ("relative", "raw"))
     one_of("backend", backend, ("local", "dask"))
     for name, numbers in (("etas", etas), ("sizes", sizes), ("seeds", seeds)):
-        _check_distinct(name, list(numbers))
-    above_zero("batch_size", batch_size)
+        _check_distinct(name, numbers)
+    at_least(1, "batch_size", batch_size)
     for eta in etas:
         above_zero("etas", eta)
     for size in sizes:
-        above_zero("sizes", size)
+        at_least(1, "sizes", size)
+    for seed in seeds:
+        at_least(0, "seeds", seed)
+    if metrics is not None:
+        several("metrics", metrics, "names and instances")
+    if methods is not None:
+        several("methods", methods, "names and instances")
+    if losses is not None and not isinstance(losses, Mapping):
+        raise ArgumentError(
+            expected="losses by the name of their setting",
+            found=repr(losses),
+            fix='Pass losses={"paired": DPO()}',
+        )
+    if not isinstance(splits, Mapping):
+        several("splits", splits, "names of data sets")
     check_positions(positions, generating=True)
     bridge = load_model(model)
     require_decoder(bridge)
@@ -129,9 +144,9 @@ def sweep(
             batch_size,
         ),
         losses=losses,
-        sizes=list(sizes),
-        seeds=list(seeds),
-        capability=capability,
+        sizes=[int(size) for size in sizes],
+        seeds=[int(seed) for seed in seeds],
+        capability=None if capability is None else ExampleSet.of(capability),
     )
     with Workers(jobs, backend, scheduler) as workers, _place(folder) as target:
         storage.begin(target, plan.about)
@@ -154,10 +169,12 @@ def _place(folder: str | Path | None) -> Iterator[Path]:
         raise
 
 
-def _check_distinct(name: str, numbers: list[float | int]) -> None:
-    if not numbers or len(set(numbers)) < len(numbers):
+def _check_distinct(name: str, numbers: Sequence[float | int]) -> None:
+    several(name, numbers, "numbers")
+    found = list(numbers)
+    if not found or len(set(found)) < len(found):
         raise ArgumentError(
             expected=f"at least one value in {name}, and each once",
-            found=repr(numbers),
+            found=repr(found),
             fix=f"Pass {name}=(1,) for a single one",
         )

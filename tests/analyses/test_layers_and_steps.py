@@ -32,7 +32,7 @@ def examples():
 
 
 def fitted(model, examples):
-    steering = ColdJVP(DPO()).fit(model, examples)
+    steering = ColdJVP(DPO(), gradient="dense").fit(model, examples)
     assert isinstance(steering, TangentSteering)
     return steering
 
@@ -119,11 +119,9 @@ def test_a_small_run(tmp_path):
     settings = {"behaviours": ("refusal",), "n": 3, "steps": (1, 2), "lrs": (0.1,)}
     settings |= {"lengths": (0.3,), "etas": (0.3,), "questions": 4, "prompts": 2}
     tables = LayersAndSteps(tmp_path / "out", **settings).run()
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        *(f"{name}.csv" for name in tables),
-        "layers_and_steps.png",
-        "result.json",
-    }
+    folder = tmp_path / "out" / "demo" / "layers_and_steps"
+    expected = {*(f"{name}.csv" for name in tables), "result.json"}
+    assert {path.name for path in folder.iterdir()} == expected
     steps, layers, contrasts = (tables[name] for name in ("steps", "layers", "contrasts"))
     assert len(steps) == 2 * 4 * 5
     assert list(layers.way) == ["single"] * 4 + ["jointly"] * 4 + ["separately"] * 4
@@ -132,5 +130,5 @@ def test_a_small_run(tmp_path):
     assert contrasts.set_index("way").probability.to_dict() == pytest.approx(
         {way: best[way] - best["single"] for way in ("jointly", "separately")}
     )
-    again = pd.read_csv(tmp_path / "out" / "layers.csv")
+    again = pd.read_csv(folder / "layers.csv")
     assert again.probability.tolist() == pytest.approx(layers.probability.tolist())

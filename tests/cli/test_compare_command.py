@@ -1,34 +1,12 @@
 """`coldlens compare` as a user types it."""
 
-import json
-import subprocess
-import sys
-
 import pytest
-import zoo
 
 import coldlens as cl
 from coldlens.cli import main
+from coldlens.cli.inputs import Source
+from coldlens.cli.main import COMMANDS
 from coldlens.compare.report import DirectionReport
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("tiny-llama")
-    zoo.hf_model("llama").save_pretrained(path)
-    zoo.tokenizer().save_pretrained(path)
-    return path
-
-
-@pytest.fixture
-def rows(tmp_path):
-    path = tmp_path / "rows.jsonl"
-    rows = [
-        {"prompt": "question : cat ? answer : (", "positive": "A", "negative": "B"},
-        {"prompt": "question : dog ? answer : (", "positive": "B", "negative": "A"},
-    ]
-    path.write_text("\n".join(map(json.dumps, rows)))
-    return path
 
 
 def test_compare_prints_a_table_and_saves_report_and_figure(folder, rows, tmp_path, capsys):
@@ -81,14 +59,15 @@ def test_an_occupied_folder_is_refused_before_any_work(folder, rows, tmp_path, c
     assert "holds something else" in capsys.readouterr().err
 
 
-def test_help_names_every_argument():
-    found = subprocess.run(
-        [sys.executable, "-m", "coldlens.cli", "compare", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for name in ("--model", "--examples", "--out", "--methods", "--layers", "--loss", "--seed"):
+@pytest.mark.parametrize(
+    "command", [name for name, command in COMMANDS.items() if issubclass(command, Source)]
+)
+def test_help_names_the_arguments_that_all_commands_share(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    found = capsys.readouterr().out
+    for name in ("--model", "--examples", "--out", "--data", "--prompt-format"):
         assert name in found
 
 

@@ -5,8 +5,9 @@ from equivalence.reports import verified
 from exact.cases import data_of, layers_of, model_of
 
 from coldlens.equivalence.report import Equivalences
-from coldlens.equivalence.setting import Setting, in_double
+from coldlens.equivalence.setting import Setting
 from coldlens.losses import DPO
+from coldlens.models.double import in_double
 
 
 @pytest.fixture

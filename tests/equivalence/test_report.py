@@ -1,5 +1,6 @@
 """The report: what counts as holding, storage, figures, and what is refused."""
 
+import html
 from dataclasses import replace
 
 import pandas as pd
@@ -8,7 +9,7 @@ import torch
 import zoo
 from exact.cases import data_of
 
-from coldlens.equivalence import verify
+from coldlens.equivalence import contrast, steps, verify
 from coldlens.equivalence.report import Equivalences
 from coldlens.equivalence.rows import Check, Row
 from coldlens.equivalence.verify import verify_equivalences
@@ -94,6 +95,7 @@ def test_plot(report):
     for dtype in ("float64", "float32", "bfloat16"):
         assert any(dtype in label for label in labels)
     assert any("slope 1.0" in label or "slope 0.99" in label for label in labels)
+    assert "E4, E7: slopes" in errors.get_title()
     assert "slope 2.0" in step.get_legend().get_texts()[0].get_text()
     assert len(errors.get_xticklabels()) == len(
         set(report.table.query("relative_error.notna()").check)
@@ -107,6 +109,18 @@ def test_html(report):
     page = report._repr_html_()
     assert "all hold" in page
     assert "E10" in page
+    for claim in report.table.claim.unique():
+        assert html.escape(claim, quote=False) in page
+
+
+def test_the_summary_names_claim_tolerance_and_counter_case(report):
+    summary = report.summary()
+    assert summary.claim.str.len().max() <= 60  # a line of the command's table
+    assert (summary.tolerance > 0).all()
+    known = summary.set_index("claim").counter_case
+    assert known[contrast.MEAN.claim] == "without the stop-gradient: the gradients cancel"
+    assert "held to slope 1" in known[steps.LIMITS["central"].claim]
+    assert (known.str.len() > 0).all()
 
 
 def test_the_record_is_of_the_callers_model(report):
@@ -152,7 +166,7 @@ def test_one_example_is_too_few():
 
 @pytest.mark.parametrize("setting", [{"n": 0}, {"queries": 0}])
 def test_counts_are_positive(setting):
-    with pytest.raises(ArgumentError, match="> 0"):
+    with pytest.raises(ArgumentError, match=">= 1, an integer"):
         verify_equivalences(zoo.bridge("llama"), data_of("llama", "paired"), **setting)
 
 

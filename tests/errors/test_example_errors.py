@@ -8,7 +8,7 @@ import zoo
 
 from coldlens.directions import ICV, ColdJVP, ColdKernel, DiffMean, Probe, RepE
 from coldlens.errors import ColdlensError, ExampleError, ExampleTypeError
-from coldlens.examples.example import Example, ExampleSet, TokenPolicy, _as_text
+from coldlens.examples.example import Example, ExampleSet, TokenPolicy, as_text
 from coldlens.losses import DPO, ContrastiveSquaredError, NegativeCrossEntropy
 
 POSITIVE_ONLY = [Example("red", " yes", " no"), Example("blue", " stay"), Example("one", " two")]
@@ -139,7 +139,7 @@ def test_bos_always_without_bos(examples):
 
 
 def test_float_token_ids_are_refused():
-    unchecked = _as_text.__wrapped__  # without the type checker of the tests
+    unchecked = as_text.__wrapped__  # without the type checker of the tests
     for prompt in ([1.5, 2], ["1", "2"], 7):
         with pytest.raises(ExampleTypeError, match="`prompt` to be a string or a sequence of tok"):
             unchecked(prompt, "prompt")

@@ -24,7 +24,9 @@ def test_no_layer(llama, examples):
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_batch_size(llama, examples, size):
-    with pytest.raises(ArgumentError, match=f"batch_size >= 1; found batch_size = {size}"):
+    with pytest.raises(
+        ArgumentError, match=f"batch_size >= 1, an integer; found batch_size = {size}"
+    ):
         DiffMean().fit(llama, examples, batch_size=size)
 
 
@@ -37,7 +39,7 @@ def test_bad_epsilon(epsilon):
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        (dict(steps=0), "steps > 0, a finite number; found steps = 0"),
+        (dict(steps=0), "steps >= 1, an integer; found steps = 0"),
         (dict(lr=0.0), "lr > 0, a finite number; found lr = 0.0"),
         (dict(lr=-1.0), "found lr = -1.0"),
         (dict(lr=float("nan")), "lr = nan"),

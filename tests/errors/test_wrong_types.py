@@ -18,8 +18,80 @@ CASES = {
     "cl.load_model(None)": "found builtins.NoneType",
     "cl.ColdKernel(loss=cl.DPO).fit(model, EXAMPLES)": "Pass an instance, not a class",
     'cl.ColdFD(epsilon="small")': "epsilon > 0, a finite number; found epsilon = 'small'",
-    "cl.FineTune(steps=True)": "steps > 0, a finite number; found steps = True",
+    "cl.FineTune(steps=True)": "steps >= 1, an integer; found steps = True",
+    "cl.FineTune(steps=2.5)": "steps >= 1, an integer; found steps = 2.5",
+    'cl.BiPO(epochs="2")': "epochs >= 1, an integer; found epochs = '2'",
+    'cl.BiPO(held_out="all")': "a finite held_out; found held_out = 'all'",
     'cl.DiffMean().fit(model, [("a", "b", "c")])': "every element to be a coldlens.Example",
+    "cl.DiffMean().fit(model, EXAMPLES[0])": "found a single Example. Pass a list",
+    "cl.DiffMean().fit(model, 5)": "Expected examples; found 5",
+    "cl.ColdKernel().fit(model, EXAMPLES, 1.5)": "layers between 0 and 2",
+    "cl.ColdKernel().fit(model, EXAMPLES, True)": "found layer True",
+    'cl.ColdKernel().fit(model, EXAMPLES, "01")': "found layer '0'",
+    "cl.ColdKernel().fit(model, EXAMPLES, batch_size=2.5)": "batch_size >= 1, an integer; found",
+    "cl.compare_directions(model, EXAMPLES, layers=[1.5])": "found layer 1.5",
+    "cl.compare_directions(model, EXAMPLES, prompts=5)": "a list of at least one prompt; found 5",
+    "cl.compare_directions(model, EXAMPLES, prompts=[5])": "a string or a sequence of token ids",
+    'cl.compare_directions(model, EXAMPLES, "ColdJVP")': "methods, a list of names and instances",
+    "cl.compare_directions(model, EXAMPLES, [[]])": "methods among DiffMean",
+    'cl.compare_directions(model, EXAMPLES, batch_size="8")': "found batch_size = '8'",
+    'cl.EmpiricalNTK(model, ["a"], EXAMPLES, params=5)': "params among attention",
+    'cl.EmpiricalNTK(model, ["a"], EXAMPLES, params=[5])': "found params = 5",
+    'cl.EmpiricalNTK(model, ["a"], EXAMPLES, seed="a")': "seed >= 0, an integer; found seed = 'a'",
+    'cl.EmpiricalNTK(model, ["a"], EXAMPLES, max_memory="a")': "max_memory > 0",
+    'cl.EmpiricalNTK(model, ["a"], EXAMPLES).blocks(1.5)': "found layer 1.5",
+    'cl.EmpiricalNTK(model, ["a"], EXAMPLES).self_block(1, "0")': "found query '0'",
+    "cl.EmpiricalNTK(model, 5, EXAMPLES)": "a list of at least one prompt; found 5",
+    "cl.kernel_agreement(model, EXAMPLES, queries=5)": "a list of at least one prompt; found 5",
+    'cl.kernel_agreement(model, EXAMPLES, probes="a")': "an integer probes >= 3; found",
+    "cl.kernel_agreement(model, EXAMPLES, method=5)": "method among 'structured'",
+    "cl.kernel_agreement(model, EXAMPLES, batch_size=2.5)": "found batch_size = 2.5",
+    "cl.verify_equivalences(model, EXAMPLES[0])": "found a single Example",
+    "cl.verify_equivalences(model, EXAMPLES * 2, 1.5)": "found layer 1.5",
+    "cl.verify_equivalences(model, EXAMPLES, n=2.5)": "n >= 1, an integer; found n = 2.5",
+    'cl.verify_equivalences(model, EXAMPLES, seed="a")': "seed >= 0, an integer",
+    "STEERING.apply(model, layer=1.5)": "a fitted layer, one of [0, 1, 2]; found layer 1.5",
+    'STEERING.apply(model, layer="1")': "found layer '1'",
+    'STEERING.apply(model, layer=1, eta="5")': "a finite eta; found eta = '5'",
+    "STEERING.apply(model, layer=1, positions=5)": "a window (start, stop) of two integers",
+    "STEERING.vector(1.5)": "found layer 1.5",
+    "STEERING.displacement(5)": "a list of at least one prompt; found 5",
+    "STEERING.displacement([5])": "a string or a sequence of token ids",
+    "cl.evaluate(model, EXAMPLES[0])": "found a single Example",
+    "cl.evaluate(model, EXAMPLES, STEERING, 1.5)": "found layer 1.5",
+    'cl.evaluate(model, EXAMPLES, STEERING, "1")': "found layer '1'",
+    'cl.evaluate(model, EXAMPLES, STEERING, 1, "5")': "a finite eta; found eta = '5'",
+    "cl.evaluate(model, EXAMPLES, cl.DiffMean(), 1)": "a fitted steering; found DiffMean()",
+    "cl.evaluate(model, EXAMPLES, positions=5)": "a window (start, stop) of two integers",
+    "cl.evaluate(model, EXAMPLES, metrics=5)": "metrics, a list of names and instances; found",
+    'cl.evaluate(model, EXAMPLES, metrics="kl")': "found metrics = 'kl'",
+    "cl.evaluate(model, EXAMPLES, metrics=[[]])": "metrics among choice",
+    "cl.evaluate(model, EXAMPLES, batch_size=2.5)": "batch_size >= 1, an integer; found",
+    "cl.Generation(max_new_tokens=2.5)": "max_new_tokens >= 1, an integer; found",
+    "sweep(5, SPLITS)": "found builtins.int",
+    "sweep(model, 5)": "splits, a list of names of data sets; found splits = 5",
+    'sweep(model, "demo/refusal")': "found splits = 'demo/refusal'",
+    "sweep(model, [5])": "Expected examples; found 5",
+    'sweep(model, {"a": EXAMPLES})': "the Splits of 'a'; found list",
+    'sweep(model, SPLITS, "DiffMean")': "methods, a list of names and instances; found",
+    "sweep(model, SPLITS, [5])": "methods among DiffMean",
+    "sweep(model, SPLITS, layers=1.5)": "found layer 1.5",
+    'sweep(model, SPLITS, etas="5")': "etas, a list of numbers; found etas = '5'",
+    'sweep(model, SPLITS, etas=["5"])': "etas > 0, a finite number; found etas = '5'",
+    "sweep(model, SPLITS, etas=5)": "etas, a list of numbers; found etas = 5",
+    "sweep(model, SPLITS, sizes=[0.5])": "sizes >= 1, an integer; found sizes = 0.5",
+    'sweep(model, SPLITS, seeds=["a"])': "seeds >= 0, an integer; found seeds = 'a'",
+    "sweep(model, SPLITS, metrics=5)": "metrics, a list of names and instances; found",
+    'sweep(model, SPLITS, capability="demo/facts")': "Load them first with coldlens.load_examples",
+    'sweep(model, SPLITS, losses="dpo")': "losses by the name of their setting; found 'dpo'",
+    'sweep("demo", SPLITS, jobs="2")': "jobs >= 1, an integer; found jobs = '2'",
+    'sweep("demo", SPLITS, batch_size="2")': "found batch_size = '2'",
+    "cl.load_examples(5)": "Expected examples; found 5",
+    "cl.load_examples(EXAMPLES[0])": "found a single Example",
+    "cl.load_examples(EXAMPLES, n=0.5)": "n between 1 and 1",
+    "cl.load_examples(EXAMPLES, 5)": "split to be one of 'train'",
+    'cl.load_examples(EXAMPLES, n=1, seed="a")': "seed >= 0, an integer",
+    'cl.load_model("demo", dtype="float32")': "a torch.dtype; found dtype = 'float32'",
 }
 
 
@@ -27,9 +99,15 @@ CASES = {
 def messages():
     lines = ["import sys; sys.path.insert(0, 'tests')", "import zoo, coldlens as cl"]
     lines += ["model = zoo.bridge('llama')", "EXAMPLES = [cl.Example('a', ' the')]"]
+    lines += ["STEERING = cl.ColdKernel().fit(model, EXAMPLES)"]
+    lines += ["from coldlens.sweep import Splits, sweep"]
+    lines += ["SPLITS = {'a': Splits(*[cl.ExampleSet.of(EXAMPLES)] * 3)}"]
     for case in CASES:
         lines += ["try:", f"    {case}", "except cl.ColdlensError as error:"]
         lines += ["    sys.stdout.write(str(error) + chr(10))"]
+        lines += ["except Exception as error:"]
+        lines += ["    sys.stdout.write(repr(error).replace(chr(10), ' ') + chr(10))"]
+        lines += ["else:", "    sys.stdout.write('no error' + chr(10))"]
     script = chr(10).join(lines)
     found = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -157,6 +157,9 @@ def test_the_interval_is_the_percentile_bootstrap():
     assert np.isnan(interval(np.array([np.nan]))).all()
 
 
+LONG = Example("red", options=(" yes please", " no"), distribution=(0.5, 0.5))
+
+
 def bad(case, model, steering):
     """Runs one call with bad input."""
     calls = {
@@ -174,6 +177,8 @@ def bad(case, model, steering):
             model, ExampleSet((Example("red", " A"),)), metrics=["preference"]
         ),
         "no group": lambda: evaluate(model, TEXTS, metrics=["distribution"]),
+        "long option": lambda: evaluate(model, ExampleSet((LONG,))),
+        "no distribution": lambda: replace(LONG, distribution=(0.5, 0.4)),
         "no layer": lambda: evaluate(model, LETTERS, steering),
         "no layers": lambda: evaluate(model, LETTERS, steering, []),
         "unfitted": lambda: evaluate(model, LETTERS, steering, 7),
@@ -199,6 +204,8 @@ BAD = {
     "same token": (ExampleError, "the same token"),
     "unpaired": (ExampleError, "negative"),
     "no group": (ExampleError, "found none in 4 of 4, first at index 0"),
+    "long option": (ExampleError, "each option to be one token after the prompt"),
+    "no distribution": (ExampleError, "which sum to 0.9"),
     "no layer": (ArgumentError, "found layer=None. Choose among the fitted layers"),
     "no layers": (ArgumentError, "at least one layer to steer; found none"),
     "unfitted": (ArgumentError, "found layer 7"),

@@ -33,6 +33,38 @@ def test_equals_a_whole_forward(name, side):
         assert (found - plain)[mask].abs().max() > 1e-3 * scale
 
 
+@pytest.mark.parametrize("name", [*zoo.CONFIGS, "demo"])
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.float64, EXACT)])
+def test_logits_of_some_tokens_equal_those_of_all(name, side, dtype, bound):
+    model = bridge_of(name, dtype)
+    tokens, mask = pad(ROWS, side=side)
+    read = mask & (torch.rand(mask.shape) < 0.4)
+    read[1] = False
+    unembedded = []
+    handle = model.unembed.register_forward_hook(lambda *found: unembedded.append(found[1][0]))
+    with torch.no_grad():
+        streams, every = residuals(model, tokens, mask, [1], logits=True)
+        _, some = residuals(model, tokens, mask, [1], logits=read)
+        again = resumed(model, tokens, mask, 1, streams[1], read)
+    handle.remove()
+    assert [part.shape[:2].numel() for part in unembedded] == [mask.numel(), *2 * [read.sum()]]
+    expected = every[read]
+    assert some.shape == expected.shape == (int(read.sum()), model.cfg.d_vocab)
+    for found in (some, again):
+        assert (found - expected).abs().max() <= bound * expected.abs().max()
+
+
+def test_logits_of_other_tokens_differ():
+    """Counter-case for the comparison above."""
+    model = bridge_of("gemma2")
+    tokens, mask = pad(ROWS)
+    with torch.no_grad():
+        _, every = residuals(model, tokens, mask, [1], logits=True)
+        _, some = residuals(model, tokens, mask, [1], logits=mask.cumsum(1) == 2)
+    assert (some - every[mask.cumsum(1) == 1]).abs().max() > 1e-3 * every.abs().max()
+
+
 def test_the_blocks_before_are_not_run_and_come_back():
     model = bridge_of("llama")
     tokens, mask = pad(ROWS)

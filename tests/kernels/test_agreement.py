@@ -249,7 +249,7 @@ def test_saving_never_overwrites_a_strangers_folder(report, tmp_path):
 def test_a_damaged_report_is_an_error(report, tmp_path, name):
     folder = report.save(tmp_path / "report")
     (folder / name).write_bytes(b"")
-    with pytest.raises(DataError, match=r"kernel_agreement|token ids in"):
+    with pytest.raises(DataError, match="saved result of kernel_agreement"):
         KernelAgreement.load(folder)
     with pytest.raises(DataError, match="FileNotFoundError"):
         KernelAgreement.load(tmp_path / "nothing")

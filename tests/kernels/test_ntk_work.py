@@ -1,5 +1,7 @@
 """Tiling, memory, what is kept, what is refused, and what is left as it was."""
 
+import re
+
 import pytest
 import torch
 import zoo
@@ -58,7 +60,25 @@ def test_too_little_memory():
     with pytest.raises(ArgumentError, match=r"max_memory of .* or more"):
         kernel_of(max_memory=10_000).blocks(2)
     with pytest.raises(ArgumentError, match="tokens against"):
-        kernel_of(max_memory=10_000, audit=False).cross_block(2, 0, 0)
+        kernel_of(max_memory=10_000).cross_block(2, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda kernel: kernel.blocks(2),
+        lambda kernel: kernel.traces(2),
+        lambda kernel: kernel.cross_block(2, 0, 1),
+    ],
+    ids=["blocks", "traces", "every token"],
+)
+def test_the_memory_that_the_message_names_is_enough(name, ask):
+    with pytest.raises(ArgumentError) as refused:
+        ask(kernel_of(name, max_memory=10_000))
+    (named,) = re.findall(r"max_memory of (\d+) bytes", str(refused.value))
+    expected = ask(kernel_of(name))
+    assert_close(ask(kernel_of(name, max_memory=int(named))), expected, EXACT, "as advised")
 
 
 def test_forms_follow_the_count_of_operations():

@@ -4,7 +4,14 @@ import pandas as pd
 import pytest
 
 from coldlens.errors import DataError
-from coldlens.results import ResultKind, loaded, saved
+from coldlens.results import (
+    ResultKind,
+    loaded,
+    read_token_ids,
+    reading,
+    saved,
+    write_token_ids,
+)
 
 KIND = ResultKind("measure", "test-1", {"one": ("a", "word")}, text={"one": "word"})
 OTHER = ResultKind("compare", "test-2", {"other": ("b",)})
@@ -38,3 +45,23 @@ def test_a_damaged_table(folder, text, message):
 def test_another_kind_of_result(folder):
     with pytest.raises(DataError, match="a result of format test-2; found 'test-1'"):
         loaded(folder, OTHER)
+
+
+def test_token_ids(folder):
+    with pytest.raises(DataError, match=r"result of measure; found FileNotFoundError.*token_ids"):
+        read_token_ids(folder, KIND)
+    write_token_ids(folder, {"examples": [[[1, 2], [3], None]], "queries": [(4, 5)]})
+    assert read_token_ids(folder, KIND) == {
+        "examples": [[[1, 2], [3], None]],
+        "queries": [[4, 5]],
+    }
+
+
+def test_what_a_damaged_file_raises_names_its_result(folder):
+    with (
+        pytest.raises(DataError, match=r"saved result of measure; found ValueError: 7 at .*result"),
+        reading(folder, KIND),
+    ):
+        raise ValueError(7)
+    with pytest.raises(ZeroDivisionError), reading(folder, KIND):
+        raise ZeroDivisionError

@@ -7,7 +7,7 @@ import pytest
 from sweep.conftest import SPLITS, UNRELATED
 
 from coldlens.cli.sweep import PRESETS, Sweep
-from coldlens.errors import DataError
+from coldlens.errors import ArgumentError, DataError
 from coldlens.sweep import SweepResult
 
 
@@ -63,9 +63,21 @@ def test_other_options_in_the_same_folder_are_refused(command, capsys):
         replace(command, etas=(0.5,)).run()
 
 
+def test_public_data_sets_are_looked_for_in_the_folder_given(tmp_path):
+    with pytest.raises(DataError, match=str(tmp_path)):
+        Sweep(examples=("caa/refusal",), data=tmp_path)._splits()
+    with pytest.raises(DataError, match=str(tmp_path)):
+        Sweep(capability="caa/refusal", data=tmp_path)._unrelated()
+    with pytest.raises(ArgumentError, match="where prompts are whole"):
+        Sweep(prompt_format="chat")._splits()
+
+
 def test_the_presets_are_what_they_say():
     assert set(PRESETS["paper"]["losses"]) == {"paired", "positive-only"}
-    assert len(PRESETS["paper"]["methods"]) == 12
+    assert set(PRESETS["paper"]["methods"]) == {
+        *("DiffMean", "RepE", "ICV", "Probe", "ReFTVector", "ReFTMLP", "BiPO"),
+        *("InContext", "ColdKernel", "ColdFD", "FineTune", "Random"),
+    }
     assert PRESETS["paper"]["sizes"] == (50,)
     assert PRESETS["paper"]["seeds"] == (0, 1, 2)
     assert PRESETS["curve"]["sizes"] == (2, 5, 10, 20, 50, 200)

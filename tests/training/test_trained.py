@@ -167,9 +167,9 @@ def test_a_report_with_trained_directions(llama, examples):
     ("settings", "text"),
     [
         ({"lr": 0.0}, "lr > 0"),
-        ({"epochs": 0}, "epochs > 0"),
-        ({"batch_size": -1}, "batch_size > 0"),
-        ({"patience": 0}, "patience > 0"),
+        ({"epochs": 0}, "epochs >= 1, an integer"),
+        ({"batch_size": -1}, "batch_size >= 1"),
+        ({"patience": 0}, "patience >= 1"),
         ({"held_out": 1.0}, "held_out < 1"),
         ({"held_out": -0.1}, "held_out"),
         ({"held_out": math.nan}, "held_out"),

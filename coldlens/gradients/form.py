@@ -1,0 +1,123 @@
+"""In which form a gradient is kept: what a user asks for, and what that means for a model."""
+
+import logging
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from coldlens.checks import above_zero, one_of
+from coldlens.errors import ArgumentError
+from coldlens.gradients.estimate import Memory
+
+logger = logging.getLogger(__name__)
+
+Kind = Literal["auto", "dense", "factored", "low_rank"]
+TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a gradient is kept.
+
+    Attributes:
+        kind: `"dense"`: a tensor a parameter. `"factored"`: for a linear map the inputs and the
+            gradients of the outputs of the example tokens, exact; a tensor for the others.
+            `"low_rank"`: these, truncated. `"auto"`: dense or factored, whichever needs less
+            memory, or low-rank where `max_memory` forbids both.
+        rank: The most outer products of a low-rank matrix.
+        tolerance: Without a rank: the share of a matrix, in Frobenius norm, that each truncation
+            may leave out; 0.01 by default.
+        max_memory: What the gradient may occupy, in bytes; for `"auto"`.
+    """
+
+    kind: Kind = "auto"
+    rank: int | None = None
+    tolerance: float | None = None
+    max_memory: int | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that the settings fit each other.
+
+        Raises:
+            ArgumentError: If one is out of range, or is without effect for this kind.
+        """
+        one_of("gradient", self.kind, get_args(Kind))
+        allowed = {"low_rank": ("rank", "tolerance"), "auto": ("max_memory",)}.get(self.kind, ())
+        given = [
+            name for name in ("rank", "tolerance", "max_memory") if getattr(self, name) is not None
+        ]
+        for name in given:
+            above_zero(name, getattr(self, name))
+        if set(given) - set(allowed) or len(given) > 1:
+            raise ArgumentError(
+                expected='rank or tolerance for gradient="low_rank", max_memory for "auto"',
+                found=f'gradient="{self.kind}" with {" and ".join(given)}',
+                fix="Leave out what has no effect",
+            )
+
+    @property
+    def may_truncate(self) -> bool:
+        """Whether the gradient may be truncated."""
+        return self.kind == "low_rank" or self.max_memory is not None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a form means for one model and one set of examples.
+
+    Attributes:
+        factored: The weights that are kept as outer products.
+        rank: The most outer products of each, or None for no limit.
+        tolerance: The share that each truncation may leave out, or None for none.
+    """
+
+    factored: frozenset[str] = frozenset()
+    rank: int | None = None
+    tolerance: float | None = None
+
+    @property
+    def truncated(self) -> bool:
+        """Whether matrices are truncated."""
+        return self.rank is not None or self.tolerance is not None
+
+
+def plan(form: Form, memory: Memory) -> Plan:
+    """Chooses what a form leaves open.
+
+    Args:
+        form: What the user asked for.
+        memory: What each form would occupy.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ArgumentError: If `max_memory` forbids even outer products of rank one.
+    """
+    every = frozenset(memory.weights)
+    if form.kind == "dense":
+        return Plan()
+    if form.kind == "factored":
+        return Plan(every)
+    if form.kind == "low_rank":
+        tolerance = form.tolerance or (None if form.rank else TOLERANCE)
+        return Plan(every, form.rank, tolerance)
+    if form.max_memory is not None and min(memory.dense, memory.factored) > form.max_memory:
+        rank = memory.rank_within(form.max_memory)
+        if rank < 1:
+            raise ArgumentError(
+                expected=f"max_memory of {memory.low_rank(1)} bytes or more",
+                found=f"max_memory = {form.max_memory}",
+                fix="Raise it, or fit fewer layers",
+            )
+        logger.warning(
+            "the gradient is truncated to rank %d: dense it would need %.3g bytes, factored %.3g, "
+            "and max_memory is %.3g",
+            rank,
+            memory.dense,
+            memory.factored,
+            form.max_memory,
+        )
+        return Plan(every, rank)
+    if memory.factored < memory.dense:
+        return Plan(every)
+    return Plan()

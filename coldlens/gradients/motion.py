@@ -1,0 +1,146 @@
+"""The model at parameters moved along a direction, and the derivative of its residual stream."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from transformer_lens.model_bridge import TransformerBridge
+
+from coldlens.gradients.direction import Direction
+from coldlens.gradients.factored import Factored
+from coldlens.gradients.maps import LinearMap, hooked, linear_maps
+from coldlens.models.forward import Edit, residuals
+from coldlens.models.parameters import accurate_parameters, exchanged
+
+Streams = dict[int, Float[Tensor, "row pos d"]]
+"""The residual stream, or a change of it, by layer."""
+
+DualEdit = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor] | None]
+"""From a layer, its residual stream and tangent to what takes their place; None to leave them."""
+
+
+@contextmanager
+def moved(
+    model: TransformerBridge,
+    direction: Direction,
+    step: float | None,
+    values: Mapping[str, Tensor],
+) -> Iterator[None]:
+    """Lets the model compute with parameters θ + a v, without touching its own.
+
+    A part of v that is a tensor is added to the parameter. A part that is a sum of outer products
+    is added to the outputs of the linear maps that hold the weight: (W + a G) x = W x + a G x, so
+    neither W nor G is formed or copied.
+
+    Args:
+        model: The model.
+        direction: v; parts that are tensors count where `values` has the parameter.
+        step: a; None for an infinitesimal one, which moves tangents and needs a dual level.
+        values: θ by parameter name, with the dtype to compute in.
+
+    Yields:
+        Nothing.
+    """
+    dtype = next(iter(values.values())).dtype
+    exchange = dict(values)
+    hooks: dict[LinearMap, Callable[..., Tensor]] = {}
+    for name, part in direction.items():
+        if isinstance(part, Factored):
+            weight = part.to(dtype)
+            hooks |= {place: _shift(place, weight, step) for place in linear_maps(model)[name]}
+        elif name in values:
+            exchange[name] = _along(values[name], part.to(dtype), step)
+    with hooked(hooks), exchanged(model, exchange):
+        yield
+
+
+def _shift(place: LinearMap, weight: Factored, step: float | None) -> Callable[..., Tensor]:
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        read = inputs[0] if step is not None else forward_ad.unpack_dual(inputs[0]).primal
+        return _along(output, place.change(weight, read), step)
+
+    return hook
+
+
+def _along(value: Tensor, change: Tensor, step: float | None) -> Tensor:
+    """Returns value + a · change; for an infinitesimal a, the value with another tangent."""
+    if step is not None:
+        return torch.add(value, change, alpha=step)
+    primal, tangent = forward_ad.unpack_dual(value)
+    return forward_ad.make_dual(primal, change if tangent is None else tangent + change)
+
+
+def moved_residuals(
+    model: TransformerBridge,
+    direction: Direction,
+    step: float,
+    tokens: Int[Tensor, "row pos"],
+    attention_mask: Bool[Tensor, "row pos"],
+    layers: tuple[int, ...],
+    edit: Edit | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+) -> Streams:
+    """Reads Z_l(x; θ + a v) in float32 or better.
+
+    Args:
+        model: The model.
+        direction: v by parameter name.
+        step: a.
+        tokens: Token ids.
+        attention_mask: True at real tokens.
+        layers: The layers to read, ascending.
+        edit: What to do at each layer; see `residuals`.
+        dtype: Another dtype to compute in.
+
+    Returns:
+        The residual stream by layer.
+    """
+    values = accurate_parameters(model, max(layers), dtype)
+    change = direction if step != 0 else {}
+    with torch.no_grad(), moved(model, change, step, values):
+        return residuals(model, tokens, attention_mask, layers, edit=edit)[0]
+
+
+def pushforward(
+    model: TransformerBridge,
+    direction: Direction,
+    tokens: Int[Tensor, "row pos"],
+    attention_mask: Bool[Tensor, "row pos"],
+    layers: tuple[int, ...],
+    edit: DualEdit | None = None,
+) -> Streams:
+    """Computes J_l(x)[s] v at every token s by forward mode: one dual forward for all layers.
+
+    Args:
+        model: The model; its attention must be eager.
+        direction: v by parameter name; parameters that are missing do not move.
+        tokens: Token ids.
+        attention_mask: True at real tokens.
+        layers: The layers to read.
+        edit: Called at every layer read, in order, with the layer, Z_l and J_l v; it may return
+            what takes their place for the layers after it.
+
+    Returns:
+        J_l v by layer, as it was before the layer's own edit; arbitrary at padding.
+    """
+    found: Streams = {}
+
+    def read(layer: int, residual: Tensor) -> Tensor | None:
+        primal, tangent = forward_ad.unpack_dual(residual)
+        found[layer] = torch.zeros_like(primal) if tangent is None else tangent
+        replacement = edit(layer, primal, found[layer]) if edit else None
+        return None if replacement is None else forward_ad.make_dual(*replacement)
+
+    values = accurate_parameters(model, max(layers))
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        forward_ad.dual_level(),
+        moved(model, direction, None, values),
+    ):
+        residuals(model, tokens, attention_mask, layers, edit=read)
+    return found

@@ -1,0 +1,127 @@
+"""The sentences of the index page say what the tables say."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coldlens.datasets import load_examples
+from coldlens.figures.drawings import DRAWINGS
+from coldlens.figures.drawings.lines import power, span
+from coldlens.figures.gallery import INDEX, found, index_page
+
+FIGURES = Path(__file__).parents[2] / "figures"
+ENTRIES = found(FIGURES / "tables")
+
+
+def name_of(entry):
+    return f"{entry.subject}-{entry.drawing.name}"
+
+
+def committed(subject, name):
+    (entry,) = [e for e in ENTRIES if (e.subject, e.drawing.name) == (subject, name)]
+    return entry.read()
+
+
+def test_the_committed_page_is_that_of_the_committed_tables():
+    assert (FIGURES / INDEX).read_text() == index_page(ENTRIES, FIGURES)
+
+
+def test_every_link_of_the_page_leads_somewhere():
+    links = re.findall(r"\]\(([^)]+)\)", (FIGURES / INDEX).read_text())
+    assert len(links) == 3 * len(ENTRIES)
+    assert all((FIGURES / link).exists() for link in links)
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=name_of)
+def test_other_tables_give_another_sentence(entry):
+    tables, _ = entry.read()
+    sentence = entry.drawing.reading(tables)
+    assert sentence.endswith(".")
+    assert "nan" not in sentence
+    other = {}
+    for name, table in tables.items():
+        numbers = table.select_dtypes("float").columns.difference(["epsilon", "lr", "layer", "eta"])
+        other[name] = table.assign(
+            **{column: table[column] * np.linspace(0.3, 0.6, len(table)) for column in numbers}
+        )
+    assert entry.drawing.reading(other) != sentence
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=name_of)
+def test_every_committed_table_says_where_it_is_from(entry):
+    _, about = entry.read()
+    assert about["analysis"] == entry.drawing.name
+    assert {"settings", "date", "versions", "platform"} <= set(about)
+    assert not about["settings"].get("quick")
+    if entry.subject != "random":
+        assert about["model"] == entry.subject
+        assert len(about["model_fingerprint"]) == 32
+        assert len(about["data_hash"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("subject", "source"),
+    [("demo", "demo/refusal"), ("stories260K", str(FIGURES / "data" / "kindness.jsonl"))],
+)
+@pytest.mark.parametrize(
+    "name", ["kernel_vs_entk", "direction_cosines", "unified_perspective", "epsilon"]
+)
+def test_tables_are_of_the_data_that_are_there(subject, source, name):
+    assert committed(subject, name)[1]["data_hash"] == load_examples(source).hash()
+
+
+def test_kernel_sentence():
+    tables, _ = committed("demo", "kernel_vs_entk")
+    sentence = ENTRIES[0].drawing.reading(tables)
+    constant = tables["ladder"].query("rung == 'constant'")
+    means = [constant.cosine[constant.layer == layer].mean() for layer in range(4)]
+    assert f"{min(means):.2f} (layer {np.argmin(means)})" in sentence
+    assert f"{max(means):.2f} (layer {np.argmax(means)})" in sentence
+    for layer in (0, 3):
+        pairs = tables["pairs"].query("layer == @layer and not same_prompt")
+        assert f"{np.median(pairs.alignment):.2f} at layer {layer}" in sentence
+    scalar, last = (
+        tables["ladder"].query("rung == @rung").cosine.mean()
+        for rung in ("scalar", "last_position")
+    )
+    assert f"replacing blocks by scalars ({last - scalar:.2f})" in sentence
+
+
+def test_a_claim_that_fails_is_said():
+    tables, _ = committed("demo", "unified_perspective")
+    reading = DRAWINGS["unified_perspective"].reading
+    claims = (tables["checks"].case == "claim").sum()
+    assert reading(tables).startswith(f"{claims} of {claims} claims hold")
+    broken = tables["checks"].copy()
+    broken.loc[broken.index[broken.case == "claim"][0], "holds"] = False
+    broken.loc[broken.index[broken.case == "counter"][:2], "holds"] = True
+    sentence = reading({**tables, "checks": broken})
+    counters = (broken.case == "counter").sum()
+    assert sentence.startswith(f"{claims - 1} of {claims} claims hold")
+    assert f"{counters - 2} of {counters} counter-cases fail" in sentence
+
+
+def test_epsilon_sentence():
+    tables, _ = committed("demo", "epsilon")
+    reading = DRAWINGS["epsilon"].reading
+    rows = tables["errors"].query("scheme == 'forward' and precision == 'float32'")
+    at = np.median(rows.error[np.isclose(rows.epsilon, 1e-6, rtol=1e-3)])
+    assert f"{power(at)} in float32" in reading(tables)
+    least = min(np.median(part.error) for _, part in rows.groupby("epsilon"))
+    assert f"{power(least)} in float32" in reading(tables)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3e-5, "3 × 10⁻⁵"), (1e-6, "10⁻⁶"), (0.26, "0.3"), (2.7, "3"), (2.4e8, "2 × 10⁸"), (0.0, "0")],
+)
+def test_powers(value, text):
+    assert power(value) == text
+
+
+def test_spans():
+    assert span([0.123, np.nan, 0.456]) == "0.12 to 0.46"
+    assert span([0.121, 0.122]) == "0.12"
+    assert span([]) == "–"
