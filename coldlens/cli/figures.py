@@ -6,7 +6,7 @@ from pathlib import Path
 
 from coldlens.cli.inputs import say
 from coldlens.datasets import load_examples
-from coldlens.errors import ArgumentError
+from coldlens.errors import ArgumentError, ExampleError
 from coldlens.figures import MODEL_ANALYSES, check_index, draw_figures
 from coldlens.models.load import load_model
 
@@ -56,7 +56,17 @@ class Figures:
         return 0
 
     def _measure(self, name: str, tables: Path) -> None:
-        examples, model = load_examples(name), load_model(self.model)
+        """Makes the tables that are wanted.
+
+        Raises:
+            ExampleError: If there are too few examples for the checks.
+        """
+        examples = load_examples(name)
+        if len(examples) < 2:
+            raise ExampleError(
+                expected="at least two examples", found=f"{len(examples)}", fix="Give more"
+            )
+        model = load_model(self.model)
         for analysis in MODEL_ANALYSES:
             chosen = analysis(tables, self.quick, self.force)
             replace(chosen, seed=self.seed).on(model, examples)

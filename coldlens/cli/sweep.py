@@ -8,25 +8,8 @@ from typing import Any, Literal
 
 from coldlens.cli.inputs import Source, say
 from coldlens.datasets import load_examples
-from coldlens.losses import DPO, CrossEntropy
 from coldlens.plotting.sweep import BESIDE
-from coldlens.sweep import PAPER, Splits, SweepResult, demo_facts, load_splits, sweep
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"methods": PAPER, "sizes": (50,), "seeds": (0,)},
-    "paper": {
-        "methods": PAPER,
-        "sizes": (50,),
-        "seeds": (0, 1, 2),
-        "losses": {"paired": DPO(), "positive-only": CrossEntropy()},
-    },
-    "curve": {
-        "methods": ("DiffMean", "ReFTVector", "InContext", "ColdKernel", "ColdFD", "Random"),
-        "sizes": (2, 5, 10, 20, 50, 200),
-        "seeds": (0, 1, 2),
-    },
-}
-"""What `--preset` stands for; other options replace parts of it."""
+from coldlens.sweep import PRESETS, Splits, SweepResult, demo_facts, load_splits, sweep
 
 
 @dataclass(frozen=True)

@@ -47,12 +47,24 @@ class Verify(Inputs):
 
 def _text(checks: Equivalences) -> str:
     shown = checks.summary()
-    shown["claim"] = shown.claim.str.wrap(60).str.split("\n").str[0]
-    columns = ["check", "claim", "held", "worst_error", "slopes", "counter_held", "verdict"]
+    columns = [
+        "check",
+        "claim",
+        "held",
+        "worst_error",
+        "slopes",
+        "counter_held",
+        "verdict",
+    ]
     shown["worst_error"] = shown.worst_error.map(
         lambda error: "–" if error != error else f"{error:.1e}"
     )
     table = shown[columns].to_string(index=False)
+    counters = "\n".join(
+        f"{check:>5} {case}"
+        for check, case in zip(shown["check"], shown["counter_case"], strict=True)
+    )
     broken = checks.broken[["check", "layer", "case", "claim", "detail"]]
     below = "" if broken.empty else f"\n\n{broken.to_string(index=False)}"
-    return f"{table}\n\n{repr(checks).strip('<>')}{below}"
+    verdict = repr(checks).strip("<>")
+    return f"{table}\n\nCounter-cases, which must fail:\n{counters}\n\n{verdict}{below}"

@@ -70,10 +70,11 @@ def estimate(
     needs = Needs()
     for method in methods.values():
         needs = needs | method.needs(examples)
-    extra = sum(m.extra_passes + m.layer_passes * len(layers) for m in methods.values())
+    wide = model.cfg.d_model
+    extra = sum(m.extra_passes + m.layer_passes(wide) * len(layers) for m in methods.values())
     few = min(PILOT_PROMPTS, len(examples))
     forwards = sum(
-        (m.forwards + m.layer_forwards * len(layers)) * prompts + m.pilot_forwards * few
+        (m.forwards + m.layer_forwards(wide) * len(layers)) * prompts + m.pilot_forwards * few
         for m in methods.values()
     )
     tokens = sum(len(e.prompt) * (1 + (e.negative is not None)) for e in encoded)

@@ -67,20 +67,18 @@ class ColdKernel(Method):
         """One forward for the linear kernel."""
         return 1 if self.kernel == "linear" else 0
 
-    @property
-    def layer_forwards(self) -> int:
-        """For `"entk"` a dual forward; `"entk_trace"` takes a row of cotangents a coordinate."""
-        return 4 if self.kernel in ("entk", "entk_trace") else 0
+    def layer_forwards(self, width: int) -> int:
+        """Returns those of a dual forward, or for `"entk_trace"` a pass back a coordinate."""
+        return {"entk": 4, "entk_trace": width}.get(self.kernel, 0)
 
     @property
     def extra_passes(self) -> int:
         """For `"entk"` a pass for the gradient at each token."""
         return 1 if self.kernel == "entk" else 0
 
-    @property
-    def layer_passes(self) -> int:
-        """For `"entk"` a pass that pulls these gradients back."""
-        return 1 if self.kernel == "entk" else 0
+    def layer_passes(self, width: int) -> int:
+        """Returns one that pulls these gradients back, or for `"entk_trace"` one a coordinate."""
+        return {"entk": 1, "entk_trace": width}.get(self.kernel, 0)
 
     def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
         """Also checks what the empirical NTK needs: own parameters, and for `"entk"` attention."""

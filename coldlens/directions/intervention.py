@@ -52,9 +52,8 @@ class TrainedIntervention(Trained):
         super().__post_init__()
         check_positions(self.positions)
 
-    @property
-    def layer_passes(self) -> int:
-        """One pass an epoch."""
+    def layer_passes(self, width: int) -> int:
+        """Returns one pass an epoch."""
         return self.epochs
 
     @abstractmethod

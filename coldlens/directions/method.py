@@ -38,9 +38,15 @@ class Method(ABC):
         """Cost of one new prompt, in plain forwards up to the layer; 0 for a static vector."""
         return 0
 
-    @property
-    def layer_forwards(self) -> int:
-        """Further forwards of one new prompt that each layer needs for itself."""
+    def layer_forwards(self, width: int) -> int:
+        """Returns the further forwards of one new prompt that each layer needs for itself.
+
+        Args:
+            width: d_model.
+
+        Returns:
+            How many.
+        """
         return 0
 
     @property
@@ -53,9 +59,15 @@ class Method(ABC):
         """Passes over the examples, forward and backward, beyond the shared one."""
         return 0
 
-    @property
-    def layer_passes(self) -> int:
-        """Further passes over the examples that each layer needs for itself."""
+    def layer_passes(self, width: int) -> int:
+        """Returns the further passes over the examples that each layer needs for itself.
+
+        Args:
+            width: d_model.
+
+        Returns:
+            How many.
+        """
         return 0
 
     @abstractmethod

@@ -17,7 +17,7 @@ from coldlens.models.load import load_model, model_id
 from coldlens.models.parameters import fingerprint
 
 TABLES = Path("figures/tables")
-_NO_SETTINGS = ("out", "force", "model", "examples")
+_NO_SETTINGS = ("out", "force", "model", "examples", "sweep", "jobs")
 
 
 @dataclass(frozen=True)

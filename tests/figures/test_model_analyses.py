@@ -157,6 +157,24 @@ def test_one_command_measures_and_draws_a_model_of_ones_own(tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_data_without_negatives_can_be_read_and_drawn(model, tmp_path):
+    positive = data_of("llama", "positive")
+    tables = DirectionCosines(tmp_path, quick=True).on(model, positive)
+    sentence = DirectionCosines.drawing.reading(tables)
+    assert "no contrastive directions" in sentence
+    assert "nan" not in sentence
+    DirectionCosines.drawing.draw(tables)
+
+
+def test_one_example_is_refused_before_measuring(tmp_path, capsys):
+    rows = tmp_path / "one.jsonl"
+    rows.write_text(json.dumps({"prompt": "a", "positive": " b"}))
+    out = tmp_path / "out"
+    assert main(["figures", "--examples", str(rows), "--out", str(out)]) == 2
+    assert "at least two examples" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_model_without_examples_is_refused(tmp_path, capsys):
     assert main(["figures", "--model", "gpt2", "--out", str(tmp_path / "out")]) == 2
     assert "--examples beside --model" in capsys.readouterr().err

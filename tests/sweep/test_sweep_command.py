@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from sweep.conftest import SPLITS, UNRELATED
 
-from coldlens.cli.sweep import PRESETS, Sweep
+from coldlens.cli.sweep import Sweep
 from coldlens.errors import ArgumentError, DataError
-from coldlens.sweep import SweepResult
+from coldlens.sweep import PRESETS, SweepResult
 
 
 def write(path, examples, split=None):

@@ -169,7 +169,7 @@ def test_the_plain_copy_computes_the_same(examples):
 
 @pytest.mark.parametrize("settings", [{"rank": 0}, {"alpha": 0.0}, {"lr": -1.0}, {"epochs": 0}])
 def test_settings_out_of_range(settings):
-    with pytest.raises(ArgumentError, match=f"{next(iter(settings))} > 0"):
+    with pytest.raises(ArgumentError, match=f"{next(iter(settings))} >"):
         LoRA(**settings)
 
 

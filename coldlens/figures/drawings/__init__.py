@@ -2,13 +2,18 @@
 
 from coldlens.figures.drawing import Drawing
 from coldlens.figures.drawings import (
+    behaviours,
     cost,
     direction_cosines,
+    effect_and_side_effect,
     epsilon,
     kernel_cost,
     kernel_vs_entk,
+    layer_eta,
     layers_and_steps,
     pluralistic,
+    sample_efficiency,
+    specificity,
     unified_perspective,
 )
 
@@ -20,6 +25,11 @@ DRAWINGS: dict[str, Drawing] = {
         unified_perspective,
         epsilon,
         layers_and_steps,
+        behaviours,
+        sample_efficiency,
+        effect_and_side_effect,
+        layer_eta,
+        specificity,
         pluralistic,
         cost,
         kernel_cost,

@@ -69,11 +69,15 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
     rest = means[~families.isin([*GRADIENT, EXACT, "Random"])].abs()
     control = means[families == "Random"].abs()
     draws = table.draw.nunique()
+    contrast = (
+        f"those of the contrastive directions are at most {rest.max():.2f} in size"
+        if len(rest)
+        else "without negatives there are no contrastive directions"
+    )
     return (
         f"Over {draws} draw{'s' if draws > 1 else ''} of examples, COLD-FD and a real step have "
         f"mean cosines of {near} to the exact displacement, COLD-Kernel of {span(kernel)} by "
-        f"layer; those of the contrastive directions are at most {rest.max():.2f} in size, of the "
-        f"random control {control.max():.2f}."
+        f"layer; {contrast}; that of the random control is at most {control.max():.2f}."
     )
 
 

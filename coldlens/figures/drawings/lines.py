@@ -1,4 +1,4 @@
-"""Parts that several figures share: lines with the range of what was averaged, numbers in words."""
+"""Parts that several figures share: lines with ranges, matrices of changes, numbers in words."""
 
 # What pandas gives for a column or a group is a union that only a test can narrow.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
@@ -6,8 +6,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
 
@@ -42,6 +44,29 @@ def layer_axis(axes: Axes, layers: Iterable[int]) -> None:
     axes.set_xlim(min(known) - 0.4, max(known) + 0.4)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("layer (0-based block)")
+
+
+def changes(axes: Axes, matrix: pd.DataFrame, limit: float, colors: str = "RdBu") -> AxesImage:
+    """Draws a matrix of changes with its numbers.
+
+    Args:
+        axes: Where to draw.
+        matrix: The changes; those that are not a number stay empty.
+        limit: The change, up or down, at which the colours end.
+        colors: Name of the colour map; by default a rise is blue.
+
+    Returns:
+        The image, for a colour bar.
+    """
+    image = axes.imshow(matrix, cmap=colors, vmin=-limit, vmax=limit, aspect="auto")
+    for (row, column), value in np.ndenumerate(matrix.to_numpy(dtype=float)):
+        shade = "white" if abs(value) > 0.6 * limit else "black"
+        text = "–" if np.isnan(value) else f"{round(value, 2) + 0:+.2f}"
+        axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=6)
+    axes.set_xticks(range(matrix.shape[1]), list(matrix.columns))
+    axes.set_yticks(range(matrix.shape[0]), list(matrix.index))
+    axes.grid(visible=False)
+    return image
 
 
 def power(value: float) -> str:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from coldlens.figures.drawing import TWO_COLUMNS, Drawing
+from coldlens.figures.drawings.lines import changes
 from coldlens.plotting.style import COLORS, looks, styled
 
 _DISTANCES = ("method", "unsteered", "steered", "change", "change_low", "change_high")
@@ -97,22 +98,9 @@ def _family(method: str) -> str:
 
 def _changes(panel: Axes, table: pd.DataFrame, method: str) -> AxesImage:
     matrix = table.pivot_table(index="towards", columns="measured", values="change", sort=False)
-    image = panel.imshow(matrix, cmap="RdBu_r", vmin=-0.5, vmax=0.5, aspect="auto")
-    for (row, column), value in np.ndenumerate(matrix.to_numpy()):
-        shade = "white" if abs(value) > 0.3 else "black"
-        panel.text(
-            column,
-            row,
-            f"{round(value, 2) + 0:+.2f}",
-            ha="center",
-            va="center",
-            color=shade,
-            fontsize=6,
-        )
-    panel.set_xticks(np.arange(len(matrix.columns)), list(matrix.columns), rotation=45)
-    panel.set_yticks(np.arange(len(matrix)), list(matrix.index))
+    image = changes(panel, matrix, 0.5, "RdBu_r")
+    panel.tick_params("x", rotation=45)
     panel.set(title=method, xlabel="measured")
-    panel.grid(visible=False)
     return image
 
 
