@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-notebooks notebooks docs report lint format train-demo clean
+.PHONY: demo test test-slow test-notebooks notebooks docs analyses figures report lint format train-demo clean
 
 demo: $(READY)
 	$(BIN)/coldlens compare --model demo --examples demo/refusal --out out/demo
@@ -23,6 +23,16 @@ notebooks: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+# Tables that are there with the wanted settings are not made again; without them it takes hours.
+DEMO_ANALYSES := kernel_vs_entk direction_cosines unified_perspective epsilon layers_and_steps \
+	pluralistic behaviours sample_efficiency effect_and_side_effect layer_eta specificity
+
+analyses: $(READY)
+	for name in $(DEMO_ANALYSES); do $(BIN)/python -m analyses.$$name || exit 1; done
+
+figures: $(READY)
+	$(BIN)/coldlens figures
 
 report: $(READY)
 	$(BIN)/coldlens report --model demo --examples demo/sycophancy --out out/report.html

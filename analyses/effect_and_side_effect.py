@@ -1,6 +1,6 @@
 """What each method gains on a behaviour against what it costs elsewhere, as the step size grows.
 
-`python -m analyses.effect_and_side_effect` takes five minutes on one core, with `--quick` less than
+`python -m analyses.effect_and_side_effect` takes two minutes on one core, with `--quick` less than
 one; `analyses.layer_eta` reads the same sweep.
 """
 
@@ -19,47 +19,56 @@ from coldlens.figures.record import Tables
 from coldlens.sweep import SweepResult
 
 _STEP = ["behaviour", "method", "relative"]
+_FIT = ["behaviour", "method", "seed"]
 
 
 @dataclass(frozen=True)
 class EffectAndSideEffect(FineGrid):
-    """Follow effect and side effect over step sizes, each at the layer that validation chooses."""
+    """Follow effect and side effect over step sizes, at the layer that validation chooses."""
 
     drawing = effect_and_side_effect.DRAWING
 
     def tables(self, result: SweepResult) -> Tables:
         """Returns a row a behaviour, method and step size, with intervals over test questions."""
-        return {"frontier": frontier(beside_unsteered(result))}
+        layers = chosen_layers(result.choices(self.budget))
+        return {"frontier": frontier(beside_unsteered(result), layers)}
 
 
-def frontier(rows: pd.DataFrame) -> pd.DataFrame:
-    """Measures each step size at the layer with the best mean probability on validation.
+def chosen_layers(choices: pd.DataFrame) -> pd.DataFrame:
+    """Picks the layer of each method, behaviour and seed.
+
+    Args:
+        choices: What `SweepResult.choices` returned.
+
+    Returns:
+        Columns behaviour, method, seed and layer: the layer chosen within the budget, or without
+        one where no cell is within it.
+    """
+    steered = choices[choices.layer.notna()].sort_values("guarded", ascending=False, kind="stable")
+    return steered.groupby(_FIT, sort=False).head(1)[[*_FIT, "layer"]]
+
+
+def frontier(rows: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
+    """Measures each step size at one layer.
 
     Args:
         rows: What `beside_unsteered` returned.
+        layers: What `chosen_layers` returned.
 
     Returns:
-        A row a behaviour, method and step size: `layers` by seed; the `effect` on test questions,
-        the KL (`kl`) and the `accuracy_change` on the unrelated questions kept for the test, each
-        with a 95 % interval over questions.
+        A row a behaviour, method and step size: the `layers` by seed; the `effect` on test
+        questions, the KL (`kl`) and the `accuracy_change` on the unrelated questions kept for the
+        test, each with a 95 % interval over questions.
     """
-    one = [*_STEP, "seed"]
-    scores = rows[rows.split == "validation"].groupby([*one, "layer"], sort=False).effect.mean()
-    scores = scores.dropna().reset_index("layer").sort_values("layer", kind="stable")
-    best = scores.sort_values("effect", ascending=False, kind="stable").groupby(one).head(1)
-    chosen = rows.merge(best[["layer"]].reset_index(), on=[*one, "layer"])
-    test, unrelated = (chosen[chosen.split == split] for split in ("test", "capability_test"))
-    layers = best.sort_index().groupby(_STEP).layer.agg(lambda found: " ".join(map(str, found)))
-    order = rows[_STEP].drop_duplicates()
-    parts = [
-        layers.rename("layers"),
-        over_questions(test, _STEP, "effect"),
-        over_questions(unrelated, _STEP, "kl"),
-        over_questions(unrelated, _STEP, "accuracy_change"),
-    ]
-    for part in parts:
-        order = order.merge(part.reset_index(), on=_STEP)
-    return order
+    found = rows.merge(layers, on=[*_FIT, "layer"])
+    test, unrelated = (found[found.split == split] for split in ("test", "capability_test"))
+    named = layers.sort_values("seed").groupby(["behaviour", "method"]).layer
+    table = found[_STEP].drop_duplicates()
+    table = table.merge(named.agg(lambda one: " ".join(map(str, one))).rename("layers"),
+                        on=["behaviour", "method"])  # fmt: skip
+    for part, name in ((test, "effect"), (unrelated, "kl"), (unrelated, "accuracy_change")):
+        table = table.merge(over_questions(part, _STEP, name), on=_STEP)
+    return table
 
 
 if __name__ == "__main__":

@@ -28,11 +28,11 @@ from analyses.measure import one_thread, peak_mb, reset_peak_mb
 from coldlens import demo
 from coldlens.examples.example import Example
 from coldlens.examples.tokens import Ids
+from coldlens.gradients import pushforward
 from coldlens.kernels import EmpiricalNTK
 from coldlens.models.forward import residuals
 from coldlens.models.guards import working_dtype
-from coldlens.models.parameters import exchanged
-from coldlens.steering.parametric import accurate_parameters, pushforward
+from coldlens.models.parameters import accurate_parameters, exchanged
 
 VOCABULARY = 64
 """Token ids that are drawn, and all that a Llama has."""

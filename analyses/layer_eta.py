@@ -1,6 +1,6 @@
 """Where and how strongly to steer: the score of every layer and step size on validation questions.
 
-`python -m analyses.layer_eta` takes five minutes on one core, with `--quick` less than one;
+`python -m analyses.layer_eta` takes two minutes on one core, with `--quick` less than one;
 `analyses.effect_and_side_effect` reads the same sweep.
 """
 

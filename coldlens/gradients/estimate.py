@@ -8,8 +8,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from coldlens.checks import above_zero
-from coldlens.gradients.maps import LINEAR_MAPS, Call, LinearMap
+from coldlens.gradients.maps import Call, LinearMap
 from coldlens.gradients.record import recorded
+from coldlens.models.linear import LINEAR_MAPS
 
 
 @dataclass(frozen=True)

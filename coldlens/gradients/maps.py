@@ -1,8 +1,7 @@
 """The linear maps of a model: modules whose output is a weight times their input."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +16,8 @@ from transformers.pytorch_utils import Conv1D
 
 from coldlens.gradients.factored import Factored
 from coldlens.models.forward import residuals
+from coldlens.models.linear import LINEAR_MAPS, hooked
 from coldlens.models.parameters import parameters
-
-LINEAR_MAPS = (nn.Linear, Conv1D, nn.Embedding)
-"""Modules whose output is a weight times their input (plus a bias), token by token."""
 
 _READERS: dict[Any, int] = {functional.linear: 1, torch.addmm: 2, functional.embedding: 1}
 """What such a module calls, and the place of the weight among the arguments."""
@@ -111,22 +108,6 @@ def linear_maps(model: TransformerBridge) -> dict[str, list[LinearMap]]:
     return found
 
 
-@contextmanager
-def hooked(hooks: Mapping[LinearMap, Callable[..., Tensor | None]]) -> Iterator[None]:
-    """Puts forward hooks on linear maps, and takes them away again, also after an exception.
-
-    Args:
-        hooks: What to call with module, inputs and output of each; a result replaces the output.
-
-    Yields:
-        Nothing.
-    """
-    with ExitStack() as handles:
-        for place, hook in hooks.items():
-            handles.callback(place.module.register_forward_hook(hook).remove)
-        yield
-
-
 def recognised(model: TransformerBridge, ids: Int[Tensor, "row pos"]) -> list[Call]:
     """Lists the calls of the weights that act through linear maps alone, in one forward pass.
 
@@ -157,7 +138,7 @@ def recognised(model: TransformerBridge, ids: Int[Tensor, "row pos"]) -> list[Ca
 
         return hook
 
-    watched = {place: look(place) for places in maps.values() for place in places}
+    watched = {place.module: look(place) for places in maps.values() for place in places}
     mask = torch.ones_like(ids, dtype=torch.bool)
     with torch.no_grad(), hooked(watched), uses:
         residuals(model, ids, mask, (len(model.blocks) - 1,), logits=True)

@@ -11,8 +11,9 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.gradients.direction import Direction
 from coldlens.gradients.factored import Factored
-from coldlens.gradients.maps import LinearMap, hooked, linear_maps
+from coldlens.gradients.maps import LinearMap, linear_maps
 from coldlens.models.forward import Edit, residuals
+from coldlens.models.linear import hooked
 from coldlens.models.parameters import accurate_parameters, exchanged
 
 Streams = dict[int, Float[Tensor, "row pos d"]]
@@ -46,11 +47,12 @@ def moved(
     """
     dtype = next(iter(values.values())).dtype
     exchange = dict(values)
-    hooks: dict[LinearMap, Callable[..., Tensor]] = {}
+    hooks: dict[nn.Module, Callable[..., Tensor]] = {}
     for name, part in direction.items():
         if isinstance(part, Factored):
             weight = part.to(dtype)
-            hooks |= {place: _shift(place, weight, step) for place in linear_maps(model)[name]}
+            for place in linear_maps(model)[name]:
+                hooks[place.module] = _shift(place, weight, step)
         elif name in values:
             exchange[name] = _along(values[name], part.to(dtype), step)
     with hooked(hooks), exchanged(model, exchange):

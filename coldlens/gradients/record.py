@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from coldlens.examples.batch import Batch
 from coldlens.gradients.factored import Factored, joined
-from coldlens.gradients.maps import Call, LinearMap, hooked
+from coldlens.gradients.maps import Call, LinearMap
+from coldlens.models.linear import hooked
 
 _FULL = 0.75
 """Share of the tokens kept that must have a gradient."""
@@ -39,7 +40,7 @@ def recorded(maps: Iterable[LinearMap]) -> Iterator[list[Call]]:
 
         return hook
 
-    with hooked({place: keep(place) for place in maps}):
+    with hooked({place.module: keep(place) for place in maps}):
         yield calls
 
 

@@ -12,8 +12,7 @@ from coldlens.kernels.inventory import Structure
 from coldlens.kernels.points import one_row
 from coldlens.kernels.structured import structured_blocks
 from coldlens.models.forward import residuals
-from coldlens.models.parameters import exchanged
-from coldlens.steering.parametric import accurate_parameters
+from coldlens.models.parameters import accurate_parameters, exchanged
 
 _ROUNDINGS = 64
 

@@ -21,8 +21,7 @@ from coldlens.kernels.points import Pair
 from coldlens.kernels.structured import structured_blocks
 from coldlens.kernels.work import Work
 from coldlens.models.guards import require_eager, working_dtype
-from coldlens.models.parameters import upstream
-from coldlens.steering.parametric import accurate_parameters
+from coldlens.models.parameters import accurate_parameters, upstream
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from coldlens.examples.tokens import Ids
 from coldlens.kernels.forms import inputs_of
 from coldlens.kernels.inventory import Structure
 from coldlens.kernels.points import one_row
-from coldlens.kernels.record import Site, hooked, record
+from coldlens.kernels.record import Site, record
 from coldlens.kernels.reverse import sweep
 from coldlens.kernels.work import Footprint
 from coldlens.models.forward import residuals
+from coldlens.models.linear import hooked
 from coldlens.models.parameters import exchanged
 
 
@@ -116,7 +117,7 @@ def _pushed(
         def add_to(site: Site) -> Callable[..., Tensor]:
             return lambda _module, _inputs, output: output + next(left[site.name])
 
-        hooks = {site: add_to(site) for site in sites if site.name in left}
+        hooks = {site.module: add_to(site) for site in sites if site.name in left}
         with hooked(hooks), exchanged(model, {**values, **other}):
             return residuals(model, tokens, mask, (layer,))[0][layer][0]
 

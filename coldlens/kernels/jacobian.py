@@ -10,8 +10,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from coldlens.examples.tokens import Ids
 from coldlens.kernels.points import Pair, one_row
 from coldlens.models.forward import residuals
-from coldlens.models.parameters import exchanged
-from coldlens.steering.parametric import accurate_parameters
+from coldlens.models.parameters import accurate_parameters, exchanged
 
 
 def jacobian_rows(

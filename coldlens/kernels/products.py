@@ -14,10 +14,10 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture.token_gradients import TokenGradients
 from coldlens.examples.positions import Positions, select
+from coldlens.gradients import pushforward
 from coldlens.kernels.padded import rows_of
 from coldlens.models.forward import residuals
-from coldlens.models.parameters import exchanged
-from coldlens.steering.parametric import accurate_parameters, pushforward
+from coldlens.models.parameters import accurate_parameters, exchanged
 
 __all__ = ["mean_pullback", "pullback", "pushforward"]
 

@@ -1,7 +1,6 @@
 """One forward pass, a graph segment a block, with what every linear map read and returned."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -11,10 +10,8 @@ from transformers.pytorch_utils import Conv1D
 from coldlens.examples.tokens import Ids
 from coldlens.kernels.points import one_row
 from coldlens.models.forward import residuals
+from coldlens.models.linear import LINEAR_MAPS, hooked
 from coldlens.models.parameters import exchanged, upstream
-
-LINEAR_MAPS = (nn.Linear, Conv1D, nn.Embedding)
-"""Modules whose output is a weight times their input (plus a bias), token by token."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,22 +107,6 @@ def linear_sites(model: TransformerBridge, layer: int, names: Collection[str]) -
     ]
 
 
-@contextmanager
-def hooked(hooks: Mapping[Site, Callable[..., Tensor | None]]) -> Iterator[None]:
-    """Puts forward hooks on linear maps, and takes them away again, also after an exception.
-
-    Args:
-        hooks: What to call with module, inputs and output of each; a result replaces the output.
-
-    Yields:
-        Nothing.
-    """
-    with ExitStack() as handles:
-        for site, hook in hooks.items():
-            handles.callback(site.module.register_forward_hook(hook).remove)
-        yield
-
-
 def record(
     model: TransformerBridge,
     values: Mapping[str, Tensor],
@@ -164,7 +145,8 @@ def record(
 
         return keep
 
-    with hooked({site: watch(site) for site in sites}), exchanged(model, {**values, **leaves}):
+    hooks = {site.module: watch(site) for site in sites}
+    with hooked(hooks), exchanged(model, {**values, **leaves}):
         residuals(model, *one_row(model, ids), range(layer + 1), edit=cut)
     # The last cut opened a segment that no pass went through.
     kept.starts.pop()

@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from coldlens.gradients import pushforward
 from coldlens.models.forward import residuals
 from coldlens.steering.intervention import Displacements, Intervention
-from coldlens.steering.parametric import held, pushforward
+from coldlens.steering.parametric import held
 from coldlens.steering.steering import Origin, Steering
 
 

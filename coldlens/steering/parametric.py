@@ -9,19 +9,8 @@ from torch import Tensor
 
 from coldlens.gradients import Direction, moved_residuals, packed, pushforward, unpacked
 from coldlens.models.guards import working_dtype
-from coldlens.models.parameters import accurate_parameters
 from coldlens.steering.intervention import Displacements, Intervention
 from coldlens.steering.steering import Origin, Steering
-
-__all__ = [
-    "DifferenceSteering",
-    "ParametricSteering",
-    "Scheme",
-    "TangentSteering",
-    "accurate_parameters",
-    "held",
-    "pushforward",
-]
 
 Scheme = Literal["forward", "central"]
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from coldlens.datasets import load_examples
@@ -111,6 +112,73 @@ def test_epsilon_sentence():
     assert f"{power(at)} in float32" in reading(tables)
     least = min(np.median(part.error) for _, part in rows.groupby("epsilon"))
     assert f"{power(least)} in float32" in reading(tables)
+
+
+def test_main_table_sentence():
+    rows = [
+        ("none", "base", 0.4, 0.3, 0.5, 6.0, 0.0),
+        ("paired", "DiffMean", 0.7, 0.6, 0.8, 2.0, 0.0),
+        ("paired", "ColdFD", 0.6, 0.5, 0.7, 3.0, 0.0),
+        ("paired", "Random", 0.45, 0.35, 0.55, 5.0, 0.0),
+        ("positive-only", "ColdFD", 0.8, 0.75, 0.9, 1.0, 0.0),
+        ("positive-only", "Probe", 0.5, 0.4, 0.6, 4.0, 0.0),
+    ]
+    names = DRAWINGS["behaviours"].tables["main"]
+    main = pd.DataFrame(rows, columns=list(names))
+    assert DRAWINGS["behaviours"].reading({"main": main}) == (
+        "Unsteered the behaviours have a mean probability of 0.40 [0.30, 0.50]; the best average "
+        "ranks of 6 have ColdFD (positive-only) 0.80 [0.75, 0.90] (rank 1.0), DiffMean (paired) "
+        "0.70 [0.60, 0.80] (rank 2.0), ColdFD (paired) 0.60 [0.50, 0.70] (rank 3.0); "
+        "further down are Random (paired) 0.45 [0.35, 0.55] (rank 5.0) (95 % intervals over "
+        "questions)."
+    )
+
+
+def test_sample_efficiency_sentence():
+    rows = [
+        ("none", "base", 0, 0.4, 0.3, 0.5, 0.4, 0.4),
+        *(("s", "ColdFD", size, size / 100, 0.01, 0.9, 0.0, 1.0) for size in (50, 2, 10)),
+    ]
+    names = DRAWINGS["sample_efficiency"].tables["curve"]
+    curve = pd.DataFrame(rows, columns=list(names))
+    assert DRAWINGS["sample_efficiency"].reading({"curve": curve}) == (
+        "From 2 to 50 examples the mean probability of the behaviours, unsteered 0.40, goes as "
+        "ColdFD 0.02 → 0.50 [0.01, 0.90] (95 % intervals over questions)."
+    )
+
+
+def test_frontier_sentence():
+    tables, _ = committed("demo", "effect_and_side_effect")
+    sentence = DRAWINGS["effect_and_side_effect"].reading(tables)
+    table = tables["frontier"]
+    for method in ("ColdFD", "Random"):
+        rows = table.query("behaviour == 'sycophancy' and method == @method and kl <= 0.1")
+        best = rows.sort_values("effect").iloc[-1]
+        told = f"{method} {best.effect:+z.2f} [{best.effect_low:+z.2f}, {best.effect_high:+z.2f}]"
+        assert f"{told} (η = {best.relative:g})" in sentence.split("sycophancy: ")[1]
+    costly = table.assign(kl=table.kl.where(table.method != "Random", 1.0))
+    assert "Random none" in DRAWINGS["effect_and_side_effect"].reading({"frontier": costly})
+
+
+def test_grid_sentence():
+    tables, _ = committed("demo", "layer_eta")
+    sentence = DRAWINGS["layer_eta"].reading(tables)
+    table = tables["grid"].query("method in ('ColdFD', 'ColdKernel', 'DiffMean', 'Random')")
+    assert f"{(~table.within).sum()} of {len(table)} cells" in sentence
+    rows = table.query("behaviour == 'refusal' and method == 'ColdFD' and within")
+    best = rows.sort_values("effect").iloc[-1]
+    assert f"for refusal ColdFD layer {best.layer}, η = {best.relative:g}" in sentence
+    assert rows.effect.max() < table.query("behaviour == 'refusal'").effect.max()
+
+
+def test_specificity_sentence():
+    tables, _ = committed("demo", "specificity")
+    sentence = DRAWINGS["specificity"].reading(tables)
+    pairs = tables["pairs"].query("method == 'ColdFD'")
+    own = pairs[pairs.steered == pairs.measured].change.mean()
+    others = pairs[(pairs.steered != pairs.measured) & (pairs.measured != "facts")].change
+    assert f"ColdFD {own:+z.2f} [" in sentence
+    assert f"the others by {others.abs().mean():.2f} in size" in sentence
 
 
 @pytest.mark.parametrize(

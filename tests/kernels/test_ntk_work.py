@@ -15,7 +15,7 @@ from coldlens.kernels import EmpiricalNTK
 from coldlens.kernels.cache import Kept
 from coldlens.kernels.structured import structured_blocks
 from coldlens.kernels.work import Work
-from coldlens.steering.parametric import accurate_parameters
+from coldlens.models.parameters import accurate_parameters
 
 EXACT = 1e-12
 LITTLE = 2_000_000

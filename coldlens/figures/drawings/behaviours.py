@@ -36,12 +36,17 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
         left.set(xlabel="mean, 95 % interval over questions", ylim=(-0.5, len(table) - 0.5))
         plot_main_table(table, right, _LABEL)
         right.set_yticks(range(len(table)), [""] * len(table))
+        right.tick_params("x", rotation=90)
+        for label in right.get_xticklabels():
+            label.set_horizontalalignment("center")
+        left.set_title("All behaviours")
+        right.set_title("Each behaviour")
         plt.close(figure)
     return figure
 
 
 def reading(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Returns the methods with the best ranks, COLD-Steer's, the control and the plain model.
+    """Returns the three best ranks, those of COLD-Steer and the controls, and the plain model.
 
     Args:
         tables: `main`.
@@ -62,8 +67,7 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
     return (
         f"Unsteered the behaviours have a mean probability of {base['mean']:.2f} "
         f"[{base.low:.2f}, {base.high:.2f}]; the best average ranks of {len(table)} have "
-        f"{told(best)}; of COLD-Steer, the real step and the random control, the others have "
-        f"{told(cold)} (95 % intervals over questions)."
+        f"{told(best)}; further down are {told(cold)} (95 % intervals over questions)."
     )
 
 

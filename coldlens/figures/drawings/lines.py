@@ -46,7 +46,9 @@ def layer_axis(axes: Axes, layers: Iterable[int]) -> None:
     axes.set_xlabel("layer (0-based block)")
 
 
-def changes(axes: Axes, matrix: pd.DataFrame, limit: float, colors: str = "RdBu") -> AxesImage:
+def changes(
+    axes: Axes, matrix: pd.DataFrame, limit: float, colors: str = "RdBu", form: str = "+z.2f"
+) -> AxesImage:
     """Draws a matrix of changes with its numbers.
 
     Args:
@@ -54,6 +56,7 @@ def changes(axes: Axes, matrix: pd.DataFrame, limit: float, colors: str = "RdBu"
         matrix: The changes; those that are not a number stay empty.
         limit: The change, up or down, at which the colours end.
         colors: Name of the colour map; by default a rise is blue.
+        form: How a number is written.
 
     Returns:
         The image, for a colour bar.
@@ -61,7 +64,7 @@ def changes(axes: Axes, matrix: pd.DataFrame, limit: float, colors: str = "RdBu"
     image = axes.imshow(matrix, cmap=colors, vmin=-limit, vmax=limit, aspect="auto")
     for (row, column), value in np.ndenumerate(matrix.to_numpy(dtype=float)):
         shade = "white" if abs(value) > 0.6 * limit else "black"
-        text = "–" if np.isnan(value) else f"{round(value, 2) + 0:+.2f}"
+        text = "–" if np.isnan(value) else f"{value:{form}}"
         axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=6)
     axes.set_xticks(range(matrix.shape[1]), list(matrix.columns))
     axes.set_yticks(range(matrix.shape[0]), list(matrix.index))

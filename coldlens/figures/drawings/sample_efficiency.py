@@ -27,19 +27,20 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """
     curve, scores = tables["curve"], tables["scores"].rename(columns={"test": "mean"})
     behaviours = list(dict.fromkeys(scores.behaviour))
+    methods = [name for name in dict.fromkeys(scores.method) if name != "base"]
     rows = -(-(len(behaviours) + 1) // 4)
     with styled():
         figure, grid = plt.subplots(
             rows, 4, figsize=(TWO_COLUMNS, 0.8 + 1.6 * rows), sharex=True, sharey=True
         )
         panels = list(grid.flat)
-        _lines(panels[0], curve, "mean of all")
+        _lines(panels[0], curve, methods, "mean of all")
         for panel, behaviour in zip(panels[1:], behaviours, strict=False):
-            _lines(panel, scores[scores.behaviour == behaviour], behaviour)
+            _lines(panel, scores[scores.behaviour == behaviour], methods, behaviour)
         for panel in panels[len(behaviours) + 1 :]:
             panel.remove()
         figure.supxlabel("examples N", fontsize=8)
-        figure.supylabel("probability of the behaviour (95 % interval)", fontsize=8)
+        figure.supylabel("probability (95 % interval)", fontsize=8)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
         plt.close(figure)
@@ -67,9 +68,8 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
     )
 
 
-def _lines(panel: Axes, table: pd.DataFrame, title: str) -> None:
+def _lines(panel: Axes, table: pd.DataFrame, methods: list[str], title: str) -> None:
     rest = table[table.method != "base"]
-    methods = list(dict.fromkeys(rest.method))
     panel.axhline(table[table.method == "base"]["mean"].iloc[0], color="0.4", linestyle=":",
                   label="base")  # fmt: skip
     for place, (method, look) in enumerate(looks(methods).items()):

@@ -2,7 +2,7 @@
 
 # What pandas gives for a column or a group is a union that only a test can narrow.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
-# pyright: reportReturnType=false, reportIndexIssue=false
+# pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportIndexIssue=false
 
 from collections.abc import Mapping
 
@@ -30,16 +30,18 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
         The figure: changes of the probability; means with intervals over questions.
     """
     pairs, overall = tables["pairs"], tables["overall"]
-    limit = pairs.change.abs().max()
+    limit = 100 * pairs.change.abs().max()
     with styled():
-        figure, grid = plt.subplots(2, 2, figsize=(TWO_COLUMNS, 6.2))
-        panels = list(grid.flat)
+        figure = plt.figure(figsize=(TWO_COLUMNS, 5.2))
+        above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
+        panels = above.subplots(1, len(overall), sharey=True)
         images = [
             _matrix(panel, pairs[pairs.method == method], method, limit)
-            for panel, method in zip(panels[:3], overall.method, strict=True)
+            for panel, method in zip(panels, overall.method, strict=True)
         ]
-        figure.colorbar(images[0], ax=panels[1], label="change of the probability")
-        _means(panels[3], overall)
+        panels[0].set_ylabel("steered towards")
+        above.colorbar(images[0], ax=panels, label="change of the probability × 100")
+        _means(below.subplots(), overall)
         plt.close(figure)
     return figure
 
@@ -63,9 +65,9 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
 
 def _matrix(panel: Axes, table: pd.DataFrame, method: str, limit: float) -> AxesImage:
     matrix = table.pivot_table(index="steered", columns="measured", values="change", sort=False)
-    image = changes(panel, matrix, limit)
+    image = changes(panel, 100 * matrix, limit, form="+z.0f")
     panel.tick_params("x", rotation=90)
-    panel.set(title=method, ylabel="steered towards", xlabel="measured")
+    panel.set(title=method, xlabel="measured")
     return image
 
 
@@ -84,9 +86,9 @@ def _means(panel: Axes, overall: pd.DataFrame) -> None:
             label=row["method"],
         )
     panel.axhline(0, color="0.6", linewidth=0.8, zorder=0)
-    panel.set_xticks(across, ["steered to", "the others", "facts"])
-    panel.set_ylabel("mean change of the probability\n(95 % interval)")
-    panel.legend()
+    panel.set_xticks(across, ["steered to", "the others, with sign", "facts"])
+    panel.set_ylabel("mean change of the\nprobability (95 % interval)")
+    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 DRAWING = Drawing(
