@@ -46,6 +46,26 @@ def above_zero(name: str, value: Any) -> None:
         )
 
 
+def between(name: str, value: Any, low: float | int, high: float | int) -> None:
+    """Checks that an argument is a number in an open interval.
+
+    Args:
+        name: The argument.
+        value: What was given.
+        low: What it must be above.
+        high: What it must be below.
+
+    Raises:
+        ArgumentError: If it is not.
+    """
+    if not _real(value) or not low < value < high:
+        raise ArgumentError(
+            expected=f"{name} between {low} and {high}",
+            found=f"{name} = {value!r}",
+            fix="See the docstring for the usual value",
+        )
+
+
 def finite(name: str, value: Any) -> None:
     """Checks that an argument is a finite number.
 

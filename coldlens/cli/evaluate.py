@@ -4,10 +4,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from coldlens.checks import at_least, finite
 from coldlens.cli.inputs import Fitted, say
 from coldlens.evaluation import evaluate
+from coldlens.evaluation.evaluate import check_questions
 from coldlens.evaluation.evaluation import KIND
 from coldlens.files import check_replaceable
+from coldlens.words import counted
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,12 @@ class Evaluate(Fitted):
         started = time.perf_counter()
         check_replaceable(self.out, KIND.folder)
         _ = self.chosen_method
+        finite("eta", self.eta)
+        at_least(1, "batch_size", self.batch_size)
         questions = self.drawn("test", self.test)
         model, examples = self.load()
-        say(f"{self.examples}: {len(questions)} questions from {questions.source}")
+        check_questions(model, questions, self.positions)
+        say(f"{self.examples}: {counted(len(questions), 'question')} from {questions.source}")
         steering, layer = self.fit(model, examples)
         evaluation = evaluate(
             model,

@@ -14,6 +14,7 @@ from coldlens.examples.example import ExampleSet
 from coldlens.losses import DPO, CrossEntropy, Loss, NegativeCrossEntropy, OptionDistribution
 from coldlens.models.load import load_model
 from coldlens.steering.steering import Steering
+from coldlens.words import counted
 
 LossName = Literal["dpo", "cross-entropy", "negative-cross-entropy", "option-distribution"]
 _LOSSES: dict[str, Loss] = {
@@ -61,8 +62,8 @@ class Inputs(Source):
         """Returns model and examples, and says what they are."""
         examples = self.drawn("train", self.n)
         model = load_model(self.model)
-        say(f"{self.model}: {len(model.blocks)} layers, d_model {model.cfg.d_model}")
-        say(f"{self.examples}: {len(examples)} examples from {examples.source}")
+        say(f"{self.model}: {counted(len(model.blocks), 'layer')}, d_model {model.cfg.d_model}")
+        say(f"{self.examples}: {counted(len(examples), 'example')} from {examples.source}")
         return model, examples
 
     @property

@@ -22,11 +22,14 @@ from coldlens.examples.example import ExampleSet
 from coldlens.losses import default_loss
 from coldlens.models.guards import resolve_layers
 from coldlens.page import check_page, measure_steering, write
+from coldlens.words import counted
 
 _STEERED = ("DiffMean", "ColdKernel", "ColdFD", "Random")
 _STEERED_LAYERS = 8
 _FEWEST = 10
 """Held-out questions below which steering is not measured."""
+_FEWEST_CHECKED = 2
+"""Examples below which nothing is checked: their weights could not differ."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Report(Inputs):
         out: The page.
         skip: Parts to leave out.
         kernel_n: How many of the examples the kernel is measured on.
-        checks_n: How many of the examples the equivalences are checked on.
+        checks_n: How many of the examples the equivalences are checked on, two or more.
         test: How many questions steering is measured on: of the test split, or where a file has
             none, of its rows that were not drawn.
         methods: Methods whose steering is measured; DiffMean, ColdKernel, ColdFD and Random by
@@ -69,7 +72,8 @@ class Report(Inputs):
         depths = resolve_layers(model, self.layers)
         asked = None if "steering" in self.skip else self._held_out(examples)
         methods = self._methods(model, examples)
-        say(self._plan(len(examples), asked, len(methods), len(_spaced(depths))))
+        checked = self._checked(len(examples))
+        say(self._plan(len(examples), asked, len(methods), len(_spaced(depths)), checked))
         comparison = compare_directions(
             model,
             examples,
@@ -92,7 +96,7 @@ class Report(Inputs):
                 progress=True,
             )
         agreement = self._agreement(model, examples, depths)
-        checks = self._checks(model, examples, depths)
+        checks = self._checks(model, examples, depths) if checked else None
         write(
             self.out,
             comparison=comparison,
@@ -112,7 +116,7 @@ class Report(Inputs):
         except DataError:
             found = self._not_drawn(drawn)
         if found is not None:
-            say(f"steering is measured on {len(found)} questions from {found.source}")
+            say(f"steering is measured on {counted(len(found), 'question')} from {found.source}")
         return found
 
     def _not_drawn(self, drawn: ExampleSet) -> ExampleSet | None:
@@ -120,10 +124,26 @@ class Report(Inputs):
         asked = {example.prompt for example in drawn}
         rest = tuple(example for example in whole if example.prompt not in asked)
         if len(rest) < _FEWEST:
-            say(f"steering is left out: {len(rest)} held-out questions, {_FEWEST} are needed")
+            say(
+                f"steering is left out: {counted(len(rest), 'held-out question')}, "
+                f"{_FEWEST} are needed"
+            )
             return None
         found = replace(whole, examples=rest, source=f"{whole.source}, rows not drawn")
         return found.sample(min(self.test, len(rest)), self.seed)
+
+    def _checked(self, drawn: int) -> int:
+        """Returns how many examples the checks get, or 0 where they are left out."""
+        found = min(self.checks_n, drawn)
+        if "checks" in self.skip:
+            return 0
+        if found < _FEWEST_CHECKED:
+            say(
+                f"checks are left out: {counted(found, 'example')}, {_FEWEST_CHECKED} are needed; "
+                "see --n and --checks-n"
+            )
+            return 0
+        return found
 
     def _methods(self, model: TransformerBridge, examples: ExampleSet) -> dict[str, Method]:
         """Returns the methods to steer with, after checking that they fit."""
@@ -134,18 +154,21 @@ class Report(Inputs):
             method.check(model, examples)
         return labelled
 
-    def _plan(self, examples: int, asked: ExampleSet | None, methods: int, layers: int) -> str:
-        parts = [f"directions of {examples} examples"]
+    def _plan(
+        self, examples: int, asked: ExampleSet | None, methods: int, layers: int, checked: int
+    ) -> str:
+        parts = [f"directions of {counted(examples, 'example')}"]
         if asked is not None:
             cells = methods * layers * len(self.lengths)
             parts.append(
-                f"{methods} methods fitted and {len(asked)} questions asked {cells} times "
-                f"({methods} methods x {layers} layers x {len(self.lengths)} lengths)"
+                f"{counted(methods, 'method')} fitted and {counted(len(asked), 'question')} asked "
+                f"{counted(cells, 'time')} ({counted(methods, 'method')} x "
+                f"{counted(layers, 'layer')} x {counted(len(self.lengths), 'length')})"
             )
         if "kernel" not in self.skip:
-            parts.append(f"kernel of {min(self.kernel_n, examples)} examples")
-        if "checks" not in self.skip:
-            parts.append(f"checks on {min(self.checks_n, examples)} examples in float64")
+            parts.append(f"kernel of {counted(min(self.kernel_n, examples), 'example')}")
+        if checked:
+            parts.append(f"checks on {counted(checked, 'example')} in float64")
         return f"{'; '.join(parts)}. Each part says what it takes before it starts."
 
     def _agreement(
@@ -166,9 +189,7 @@ class Report(Inputs):
 
     def _checks(
         self, model: TransformerBridge, examples: ExampleSet, layers: tuple[int, ...]
-    ) -> Equivalences | None:
-        if "checks" in self.skip:
-            return None
+    ) -> Equivalences:
         return verify_equivalences(
             model,
             examples,

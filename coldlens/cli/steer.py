@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.checks import at_least, finite
 from coldlens.cli.inputs import Fitted, say
 from coldlens.examples.tokens import Ids, encode_prompts
 from coldlens.files import check_replaceable
@@ -40,6 +41,9 @@ class Steer(Fitted):
         """Returns 0 after printing and writing the answers."""
         check_replaceable(self.out, KIND.folder)
         _ = self.chosen_method
+        for eta in self.eta:
+            finite("eta", eta)
+        at_least(1, "max_new_tokens", self.max_new_tokens)
         model, examples = self.load()
         steering, layer = self.fit(model, examples)
         asked = self.prompt or tuple(example.prompt for example in examples[:2])

@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from coldlens.cli.inputs import Source, say
 from coldlens.datasets import load_examples
+from coldlens.models.load import load_model
 from coldlens.plotting.sweep import BESIDE
 from coldlens.sweep import PRESETS, Splits, SweepResult, demo_facts, load_splits, sweep
+from coldlens.sweep.choose import check_objective
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,12 @@ class Sweep(Source):
         started = time.perf_counter()
         given = {"methods": self.methods, "sizes": self.sizes, "seeds": self.seeds}
         changed = {name: value for name, value in given.items() if value is not None}
+        splits = self._splits()
+        if self.by is not None:
+            check_objective(load_model(self.model), splits, self.by)
         result = sweep(
             self.model,
-            self._splits(),
+            splits,
             layers=self.layers,
             etas=self.etas,
             folder=self.out,

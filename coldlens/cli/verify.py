@@ -63,6 +63,7 @@ def _text(checks: Equivalences) -> str:
     counters = "\n".join(
         f"{check:>5} {case}"
         for check, case in zip(shown["check"], shown["counter_case"], strict=True)
+        if case
     )
     broken = checks.broken[["check", "layer", "case", "claim", "detail"]]
     below = "" if broken.empty else f"\n\n{broken.to_string(index=False)}"

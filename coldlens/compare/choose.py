@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from coldlens.checks import several
+from coldlens.checks import at_least, several
 from coldlens.directions import (
     ICV,
     METHODS,
@@ -59,6 +59,7 @@ def choose_methods(
     Raises:
         ArgumentError: If a name is unknown, a method is named twice, or there is none.
     """
+    at_least(0, "seed", seed)
     skipped: dict[str, str] = {}
     chosen: list[Method] = []
     if methods is None:

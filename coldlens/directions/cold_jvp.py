@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs
-from coldlens.checks import above_zero
+from coldlens.checks import above_zero, at_least
 from coldlens.directions.descent import mean_gradient
 from coldlens.directions.parametric import GradientMethod, parameter_needs
 from coldlens.errors import ArgumentError
@@ -46,7 +46,7 @@ class ColdJVP(GradientMethod):
             ArgumentError: If one is out of range, or several steps are asked for in another form.
         """
         super().__post_init__()
-        above_zero("steps", self.steps)
+        at_least(1, "steps", self.steps)
         above_zero("lr", self.lr)
         if self.steps > 1 and (self.gradient not in ("auto", "dense") or self.form.may_truncate):
             raise ArgumentError(

@@ -138,7 +138,14 @@ class TrainedIntervention(Trained):
                 weights, curve = self._train_layer(model, evidence, objective, layer)
                 trained.append(weights)
                 curves.append(curve)
-                logger.info("%s, layer %d: losses by epoch %s", self.label, layer, curve.tolist())
+                if self.held_out:
+                    trained_for = curve[curve.isfinite().all(1)].tolist()
+                    logger.info(
+                        "%s, layer %d: losses by epoch, of examples trained on and held out: %s",
+                        self.label,
+                        layer,
+                        trained_for,
+                    )
         stacked = {name: torch.stack([one[name] for one in trained]) for name in trained[0]}
         origin = self.origin(model, evidence, loss=self.loss_of(evidence.examples))
         return self.steering(origin, stacked, torch.stack(curves))

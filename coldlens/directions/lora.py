@@ -117,7 +117,9 @@ class LoRA(Trained):
 
         generator = torch.Generator().manual_seed(self.seed)
         curve = self.train(weights, losses, len(evidence.encoded), generator)
-        logger.info("%s: losses by epoch %s", self.label, curve.tolist())
+        if self.held_out:
+            taken = curve[curve.isfinite().all(1)].tolist()
+            logger.info("%s: losses by epoch, trained on and held out: %s", self.label, taken)
         return adapted.merge_and_unload()
 
 

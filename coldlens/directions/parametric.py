@@ -30,7 +30,7 @@ class GradientMethod(Method):
     gradient: Kind = field(default="auto", kw_only=True)
     rank: int | None = field(default=None, kw_only=True)
     tolerance: float | None = field(default=None, kw_only=True)
-    max_memory: int | None = field(default=None, kw_only=True)
+    max_memory: float | int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Checks that the settings of the form fit each other."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs
+from coldlens.checks import at_least
 from coldlens.directions.cold_kernel import ColdKernel
 from coldlens.directions.method import Method
 from coldlens.examples.example import ExampleSet
@@ -29,6 +30,10 @@ class Random(Method):
     reference: Method = field(default_factory=lambda: ColdKernel(positions="all"))
     seed: int = 0
     scale: ClassVar[str] = "the norm of the reference's vector"
+
+    def __post_init__(self) -> None:
+        """Checks the seed."""
+        at_least(0, "seed", self.seed)
 
     def check(self, model: TransformerBridge, examples: ExampleSet) -> None:
         """Also checks what the reference needs."""

@@ -57,6 +57,7 @@ class Trained(Method):
         above_zero("lr", self.lr)
         for name in ("epochs", "batch_size", "patience"):
             at_least(1, name, getattr(self, name))
+        at_least(0, "seed", self.seed)
         finite("held_out", self.held_out)
         if not 0 <= self.held_out < 1:
             raise ArgumentError(

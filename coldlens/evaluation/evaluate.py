@@ -14,7 +14,7 @@ from coldlens.errors import ArgumentError
 from coldlens.evaluation.evaluation import PREFIX, Evaluation
 from coldlens.evaluation.generation import Generation
 from coldlens.evaluation.metrics import Metric, choose_metrics
-from coldlens.evaluation.questions import Questions, Reading, require_motion
+from coldlens.evaluation.questions import Questions, Reading, require_motion, require_read_back
 from coldlens.examples.batch import BOTH, Side
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.examples.positions import Positions, check_positions
@@ -62,7 +62,7 @@ def evaluate(
         A table with one row a question and its summary with intervals.
 
     Raises:
-        ArgumentError: If layer and steering do not go together.
+        ArgumentError: If layer and steering do not go together, or generation is no `Generation`.
     """
     require_decoder(model)
     require_eval(model)
@@ -73,6 +73,14 @@ def evaluate(
     layers = _layers(model, steering, layer)
     finite("eta", eta)
     at_least(1, "batch_size", batch_size)
+    if generation is not None and not isinstance(generation, Generation):
+        raise ArgumentError(
+            expected="a Generation, or None",
+            found=f"generation = {generation!r}",
+            fix="Pass Generation(judge), or Generation() to keep the text unscored",
+        )
+    if steering is not None:
+        _require_read_back(positions, encoded, measured)
     pieces = []
     for batch in tqdm(list(cut(encoded, batch_size)), desc="questions", disable=not progress):
         questions = Questions(
@@ -123,6 +131,18 @@ def evaluate(
     return Evaluation(table, about)
 
 
+def check_questions(model: TransformerBridge, questions: ExampleSet, positions: Positions) -> None:
+    """Checks that questions can be measured with the default metrics, before a steering is fitted.
+
+    Args:
+        model: The model.
+        questions: The questions.
+        positions: Where it will be steered.
+    """
+    encoded = encode(model, questions)
+    _require_read_back(positions, encoded, choose_metrics(None, questions, encoded))
+
+
 def cut(encoded: Sequence[Encoded], batch_size: int) -> Iterable[list[int]]:
     """Cuts questions into batches of similar length.
 
@@ -151,6 +171,15 @@ def columns(
     for metric in metrics:
         found |= metric.measure(reading, unsteered)
     return found
+
+
+def _require_read_back(
+    positions: Positions, encoded: Sequence[Encoded], metrics: Sequence[Metric]
+) -> None:
+    sizes = [
+        len(one.sequence(side)) - len(one.prompt) for one in encoded for side in sides_read(metrics)
+    ]
+    require_read_back(positions, max(sizes, default=0))
 
 
 def _steered(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from coldlens.evaluation.bootstrap import interval
 from coldlens.results import ResultKind, loaded, saved
+from coldlens.words import counted
 
 PREFIX = "unsteered_"
 KIND = ResultKind(
@@ -65,7 +66,7 @@ class Evaluation:
         about = self.about
         steered = f"{about['method']} at {about['layers']}, eta {about['eta']}"
         return (
-            f"<Evaluation of {len(self.table)} questions of {about['examples_name']} on "
+            f"<Evaluation of {counted(len(self.table), 'question')} of {about['examples_name']} on "
             f"{about['model_id']}, {steered if about['method'] else 'unsteered'}>"
         )
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any, SupportsFloat
 
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.checks import at_least
+from coldlens.errors import ArgumentError
 from coldlens.examples.positions import Positions
 from coldlens.examples.tokens import Ids
 from coldlens.models.generate import answer, text_of
@@ -32,7 +34,17 @@ class Generation:
     n: int = 2
 
     def __post_init__(self) -> None:
-        """Checks the lengths."""
+        """Checks the settings.
+
+        Raises:
+            ArgumentError: If one is out of range, or the judge cannot be called.
+        """
+        if self.judge is not None and not callable(self.judge):
+            raise ArgumentError(
+                expected="a judge that is called with a prompt and an answer, or None",
+                found=f"judge = {self.judge!r}",
+                fix="Pass Generation(max_new_tokens=…) to set the length alone",
+            )
         at_least(1, "max_new_tokens", self.max_new_tokens)
         at_least(1, "n", self.n)
 
@@ -77,7 +89,7 @@ class Generation:
             found["text"].append(text)
             found["repetition"].append(repetition(made, self.n))
             if self.judge is not None:
-                found["score"].append(float(self.judge(text_of(model, prompt), text)))
+                found["score"].append(_score(self.judge(text_of(model, prompt), text)))
         return found
 
 
@@ -93,3 +105,13 @@ def repetition(tokens: Sequence[int], n: int = 2) -> float:
     """
     grams = [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _score(value: Any) -> float:
+    if not isinstance(value, SupportsFloat):
+        raise ArgumentError(
+            expected="a judge that returns a number for each answer",
+            found=f"{value!r} from the judge",
+            fix="Turn its verdict into a number, nan where there is none",
+        )
+    return float(value)

@@ -16,6 +16,7 @@ from coldlens.examples.batch import BOTH, Side
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.tokens import Encoded, Ids
 from coldlens.losses import require_paired
+from coldlens.words import counted
 
 Columns = dict[str, Float[Tensor, " question"]]
 
@@ -28,9 +29,11 @@ class Metric(ABC):
 
     Attributes:
         sides: The completions whose log-probabilities it reads; none for the prompt alone.
+        columns: The columns that it gives, where they are known before it measures.
     """
 
     sides: ClassVar[tuple[Side, ...]] = ()
+    columns: ClassVar[tuple[str, ...]] = ()
 
     def check(self, examples: ExampleSet, encoded: Sequence[Encoded]) -> None:  # noqa: B027
         """Checks the questions before any work starts; by default all will do.
@@ -62,6 +65,14 @@ class Choice(Metric):
     `probability` (p⁺ / (p⁺ + p⁻)) and `logit_difference` (nats).
     """
 
+    columns: ClassVar[tuple[str, ...]] = (
+        "correct",
+        "p_positive",
+        "p_negative",
+        "probability",
+        "logit_difference",
+    )
+
     def check(self, examples: ExampleSet, encoded: Sequence[Encoded]) -> None:
         """Also checks that the answers are two different single tokens.
 
@@ -76,7 +87,9 @@ class Choice(Metric):
         for index, one in enumerate(encoded):
             sizes = {side: len(_completion(one, side)) for side in BOTH}
             if max(sizes.values()) > 1 or one.positive == one.negative:
-                found = ", ".join(f"{side} of {size} tokens" for side, size in sizes.items())
+                found = ", ".join(
+                    f"{side} of {counted(size, 'token')}" for side, size in sizes.items()
+                )
                 raise ExampleError(
                     expected="two different answers of one token each for the metric 'choice'",
                     found=f"{found} in question {index}"
@@ -109,6 +122,12 @@ class Preference(Metric):
     `log_prob_positive`, `log_prob_negative` (nats a token) and `margin`.
     """
 
+    columns: ClassVar[tuple[str, ...]] = (
+        "prefers",
+        "log_prob_positive",
+        "log_prob_negative",
+        "margin",
+    )
     sides: ClassVar[tuple[Side, ...]] = BOTH
 
     def check(self, examples: ExampleSet, encoded: Sequence[Encoded]) -> None:
@@ -135,6 +154,7 @@ class Perplexity(Metric):
     exponential.
     """
 
+    columns: ClassVar[tuple[str, ...]] = ("nll",)
     sides: ClassVar[tuple[Side, ...]] = ("positive",)
 
     def measure(self, reading: Reading, unsteered: Reading) -> Columns:
@@ -148,6 +168,8 @@ class Divergence(Metric):
 
     Column: `kl`, KL(unsteered ‖ steered) after the prompt, in nats.
     """
+
+    columns: ClassVar[tuple[str, ...]] = ("kl",)
 
     def measure(self, reading: Reading, unsteered: Reading) -> Columns:
         """Returns the divergence from the unsteered model."""
@@ -163,6 +185,8 @@ class Distribution(Metric):
     `total_variation` (½ Σ|q − p|, 0 to 1) and `kl_from_group` (KL(q ‖ p), nats), with q the
     group's.
     """
+
+    columns: ClassVar[tuple[str, ...]] = ("total_variation", "kl_from_group")
 
     def check(self, examples: ExampleSet, encoded: Sequence[Encoded]) -> None:
         """Also checks that every question has options and a distribution.

@@ -236,13 +236,24 @@ def steered_mask(positions: Positions, batch: Batch) -> Bool[Tensor, "row pos"]:
     if positions not in ("generated", "first_generated"):
         answer = batch.answer_mask
         return select(positions, batch.prompt_mask, answer)
+    require_read_back(positions, int(batch.answer_mask.sum(1).max()))
     mask = batch.answer_mask
-    if positions == "first_generated":
-        mask = mask & (mask.cumsum(1) == 1)
-    if int(batch.answer_mask.sum(1).max()) < 2:
+    return mask & (mask.cumsum(1) == 1) if positions == "first_generated" else mask
+
+
+def require_read_back(positions: Positions, longest: int) -> None:
+    """Checks that steered generated tokens are read back before an answer ends.
+
+    Args:
+        positions: Where, as in `Steering.apply`.
+        longest: Tokens of the longest answer that is read.
+
+    Raises:
+        ExampleError: If generated tokens are steered and no answer has a second one.
+    """
+    if positions in ("generated", "first_generated") and longest < 2:
         raise ExampleError(
             expected="positions that are steered before the answer is read",
             found=f"{positions!r}, with answers of one token: it is read before it is generated",
             fix='Use positions="prompt", "last_prompt" or "all"',
         )
-    return mask

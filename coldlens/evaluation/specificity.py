@@ -16,6 +16,7 @@ from coldlens.examples.example import ExampleSet
 from coldlens.examples.positions import Positions
 from coldlens.models.load import model_id
 from coldlens.steering.steering import Steering
+from coldlens.words import counted
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,8 +61,8 @@ class Specificity:
         """Returns the steerings and sets in a line."""
         about = self.about
         return (
-            f"<Specificity of {len(about['steered'])} steerings on {len(about['measured'])} sets "
-            f"of questions, {about['model_id']}>"
+            f"<Specificity of {counted(len(about['steered']), 'steering')} on "
+            f"{counted(len(about['measured']), 'set')} of questions, {about['model_id']}>"
         )
 
     def _repr_html_(self) -> str:

@@ -61,6 +61,12 @@ def _answers(
             found=f"no `{'options' if options is None else 'distribution'}`",
             fix="Give both, or neither",
         )
+    if isinstance(options, str) or not isinstance(options, Iterable):
+        raise ExampleError(
+            expected="`options` as a list of answers",
+            found=f"{options!r}",
+            fix="Put each answer in the list",
+        )
     choices = tuple(_text(option, "options") for option in options)
     shares = tuple(float(share) for share in distribution)
     if len(choices) < 2 or len(choices) != len(shares):
@@ -68,6 +74,12 @@ def _answers(
             expected="two or more `options`, and a probability in `distribution` for each",
             found=f"{len(choices)} options and {len(shares)} probabilities",
             fix="Give both the same length",
+        )
+    if len(set(choices)) < len(choices):
+        raise ExampleError(
+            expected="`options` that differ",
+            found=f"{list(choices)}",
+            fix="Name each answer once, with its whole probability",
         )
     if not all(share >= 0 for share in shares) or not abs(math.fsum(shares) - 1) <= 1e-6:
         raise ExampleError(

@@ -58,9 +58,9 @@ class Memory:
         """Returns what `rank` outer products a matrix occupy; a fit keeps one batch in full too."""
         return self._fixed + rank * self._each
 
-    def rank_within(self, limit: int) -> int:
+    def rank_within(self, limit: float | int) -> int:
         """Returns the highest rank within a limit in bytes, below 1 if there is none."""
-        return (limit - self._fixed) // max(1, self._each)
+        return int(limit - self._fixed) // max(1, self._each)
 
     @property
     def _fixed(self) -> int:

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from coldlens.checks import above_zero, one_of
+from coldlens.checks import above_zero, at_least, between, one_of
 from coldlens.errors import ArgumentError
 from coldlens.gradients.estimate import Memory
 
@@ -32,7 +32,7 @@ class Form:
     kind: Kind = "auto"
     rank: int | None = None
     tolerance: float | None = None
-    max_memory: int | None = None
+    max_memory: float | int | None = None
 
     def __post_init__(self) -> None:
         """Checks that the settings fit each other.
@@ -45,8 +45,12 @@ class Form:
         given = [
             name for name in ("rank", "tolerance", "max_memory") if getattr(self, name) is not None
         ]
-        for name in given:
-            above_zero(name, getattr(self, name))
+        if self.rank is not None:
+            at_least(1, "rank", self.rank)
+        if self.tolerance is not None:
+            between("tolerance", self.tolerance, 0, 1)
+        if self.max_memory is not None:
+            above_zero("max_memory", self.max_memory)
         if set(given) - set(allowed) or len(given) > 1:
             raise ArgumentError(
                 expected='rank or tolerance for gradient="low_rank", max_memory for "auto"',

@@ -15,6 +15,7 @@ from coldlens.models.forward import residuals
 from coldlens.models.parameters import accurate_parameters, exchanged
 
 _ROUNDINGS = 64
+_TOKENS = 8  # a parameter that is forgotten is missed at any length where attention has a choice
 
 
 def audit_structure(
@@ -34,14 +35,14 @@ def audit_structure(
     Args:
         model: The model.
         structure: How each parameter is handled, up to the layer l.
-        ids: Token ids of a sequence.
+        ids: Token ids of a sequence, of which the first few are used.
         names: The parameters that the kernel is taken over.
         max_memory: Bytes within which the parameters may be copied to float64.
 
     Raises:
         NumericsError: If the two differ by more than their round-off.
     """
-    layer = len(structure.maps) - 1
+    ids, layer = ids[:_TOKENS], len(structure.maps) - 1
     values = accurate_parameters(model, layer)
     if 2 * 8 * sum(value.numel() for value in values.values()) <= max_memory:
         values = {name: value.double() for name, value in values.items()}

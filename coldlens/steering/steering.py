@@ -346,7 +346,7 @@ class Steering(ABC):
         """Writes the steering as one safetensors file, whole or not at all.
 
         Args:
-            path: The file.
+            path: The file; a steering that was saved there before is replaced, nothing else.
         """
         header = {
             "kind": type(self).__name__,

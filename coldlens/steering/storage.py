@@ -22,11 +22,28 @@ def write_file(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -
         path: The file; its folder is made if it is not there.
         tensors: The tensors.
         header: JSON values.
+
+    Raises:
+        SteeringError: If there is a file that is no steering.
     """
+    if path.exists() and not _ours(path):
+        raise SteeringError(
+            expected="a new file, or one that Steering.save wrote",
+            found=f"another one: {path}",
+            fix="Choose another name, or remove it",
+        )
     metadata = {"format": FORMAT, "coldlens": json.dumps(header)}
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with whole_file(path) as part:
         save_file(plain, part, metadata)
+
+
+def _ours(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "coldlens" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def read_file(

@@ -4,13 +4,17 @@
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 # pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportIndexIssue=false
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import ArgumentError
+from coldlens.evaluation.metrics import choose_metrics
+from coldlens.examples.tokens import encode
 from coldlens.sweep.bank import CAPABILITY
 from coldlens.sweep.methods import BASE
+from coldlens.sweep.splits import Splits
 from coldlens.sweep.unit import KEYS
 
 OBJECTIVES: dict[str, int] = {
@@ -29,6 +33,21 @@ PLACE = ["layer", "relative", "eta"]
 _ROUNDING = 1e-9
 
 
+def check_objective(model: TransformerBridge, data: Mapping[str, Splits], by: str) -> None:
+    """Checks, before a sweep with the default metrics, that they will measure a column.
+
+    Args:
+        model: The model.
+        data: The splits by behaviour.
+        by: The column to choose by.
+    """
+    for behaviour, splits in data.items():
+        questions = splits.validation
+        metrics = choose_metrics(None, questions, encode(model, questions))
+        given = {name for metric in metrics for name in metric.columns}
+        _chosen(behaviour, [name for name in OBJECTIVES if name in given], by)
+
+
 def objective(table: pd.DataFrame, by: str | None) -> dict[str, str]:
     """Says what each behaviour is chosen by.
 
@@ -38,20 +57,11 @@ def objective(table: pd.DataFrame, by: str | None) -> dict[str, str]:
 
     Returns:
         Columns by behaviour.
-
-    Raises:
-        ArgumentError: If the column was not measured.
     """
     found = {}
     for behaviour, rows in table[table.split == "validation"].groupby("behaviour", sort=False):
         known = [name for name in OBJECTIVES if name in rows and rows[name].notna().any()]
-        if not known or (by is not None and by not in known):
-            raise ArgumentError(
-                expected=f"by among {known}, which were measured of {behaviour}",
-                found=f"by = {by!r}",
-                fix="Pass by=None for the default",
-            )
-        found[str(behaviour)] = by or known[0]
+        found[str(behaviour)] = _chosen(str(behaviour), known, by)
     return found
 
 
@@ -129,6 +139,16 @@ def average_ranks(values: pd.DataFrame, by: Mapping[str, str]) -> pd.Series:
         {name: OBJECTIVES[by[str(name)]] for name in values.columns}
     )
     return signed.rank(ascending=False, method="average").mean(axis=1)
+
+
+def _chosen(behaviour: str, known: Sequence[str], by: str | None) -> str:
+    if not known or (by is not None and by not in known):
+        raise ArgumentError(
+            expected=f"by among {known}, which are measured of {behaviour}",
+            found=f"by = {by!r}",
+            fix="Pass by=None for the default",
+        )
+    return by or known[0]
 
 
 def _lost(table: pd.DataFrame, validation: pd.DataFrame) -> pd.Series:

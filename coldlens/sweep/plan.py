@@ -21,6 +21,7 @@ from coldlens.sweep.methods import Compared, seeded, settings_of
 from coldlens.sweep.splits import Splits
 from coldlens.sweep.storage import cell_name
 from coldlens.sweep.unit import Unit
+from coldlens.words import counted
 
 Sets = dict[str, ExampleSet]
 """Questions by split."""
@@ -60,8 +61,9 @@ class Plan:
         cells = len(self.grid.layers) * len(self.grid.etas)
         asked = sum(len(asked) for fit in fits for asked in self.sets[fit].values())
         return (
-            f"{len(left)} of {len(self.units)} units to run: {len(fits)} fits, {len(fits) * cells} "
-            f"cells, about {asked * cells:,} forwards of a question from the steered layer on"
+            f"{len(left)} of {counted(len(self.units), 'unit')} to run: "
+            f"{counted(len(fits), 'fit')}, {counted(len(fits) * cells, 'cell')}, about "
+            f"{counted(asked * cells, 'forward')} of a question from the steered layer on"
         )
 
 

@@ -15,6 +15,7 @@ from coldlens.sweep.bank import Grid
 from coldlens.sweep.parallel import Workers, loaded, threads
 from coldlens.sweep.plan import Plan, Sets
 from coldlens.sweep.unit import Runner, Unit
+from coldlens.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ def run(
     ):
         if fitted and not said and number < len(tasks):
             seconds = (time.perf_counter() - started) * (len(tasks) - number) / workers.jobs
-            logger.info("about %.0f s for the other %d units", seconds, len(tasks) - number)
+            others = counted(len(tasks) - number, "other unit")
+            logger.info("about %.0f s for %s", seconds, others)
             said = True
 
 

@@ -48,8 +48,6 @@ def test_split_sizes(words, tmp_path):
         (["--method", "CAA"], "found 'CAA'"),
         (["--layer", "9"], "found layer 9"),
         (["--test", "0"], "found n"),
-        (["--eta", "nan"], "found eta = nan"),
-        (["--positions", "generated"], "it is read before it is generated"),
         (["--examples", "demo/kindness"], "found 'demo/kindness'"),
         (["--prompt-format", "chat"], "where prompts are whole"),
     ],
@@ -59,6 +57,23 @@ def test_bad_input_is_one_line_and_status_2(words, tmp_path, capsys, change, tex
     assert main([*words, *method, *change]) == 2
     assert text in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (["--eta", "nan"], "found eta = nan"),
+        (["--batch-size", "0"], "found batch_size = 0"),
+        (["--positions", "generated"], "it is read before it is generated"),
+    ],
+)
+def test_it_is_refused_before_the_fit(words, capsys, change, text, monkeypatch):
+    def too_late(*_args, **_settings):
+        raise AssertionError("the fit has started")
+
+    monkeypatch.setattr("coldlens.cli.evaluate.Evaluate.fit", too_late)
+    assert main([*words, *change]) == 2
+    assert text in capsys.readouterr().err
 
 
 def test_examples_without_a_test_split_are_refused(folder, rows, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """`evaluate` against `Steering.apply`, several layers, free text, and bad input."""
 
 from dataclasses import dataclass, replace
+from inspect import unwrap
 
 import numpy as np
 import pandas as pd
@@ -186,6 +187,10 @@ def bad(case, model, steering):
         "eta": lambda: evaluate(model, LETTERS, steering, 1, float("nan")),
         "batch": lambda: evaluate(model, LETTERS, batch_size=0),
         "length": lambda: Generation(max_new_tokens=0),
+        "no generation": lambda: unwrap(evaluate)(model, LETTERS, generation="x"),
+        "words": lambda: evaluate(
+            model, LETTERS, generation=Generation(lambda *_: "good", max_new_tokens=1)
+        ),
         "other model": lambda: evaluate(bridge_of("gpt2"), LETTERS, steering, 1),
         "zero": lambda: evaluate(model, LETTERS, steering * 0, 1),
         "zeros": lambda: evaluate(model, LETTERS, steering * 0, [0, 1]),
@@ -200,7 +205,7 @@ BAD = {
     "answer": (ExampleError, "found 'answer'"),
     "generated": (ExampleError, "answers of one token: it is read before it is generated"),
     "window": (ExampleError, "found none in row 0, whose prompt has"),
-    "several tokens": (ExampleError, "positive of 3 tokens, negative of 1 tokens in question 0"),
+    "several tokens": (ExampleError, "positive of 3 tokens, negative of 1 token in question 0"),
     "same token": (ExampleError, "the same token"),
     "unpaired": (ExampleError, "negative"),
     "no group": (ExampleError, "found none in 4 of 4, first at index 0"),
@@ -213,6 +218,8 @@ BAD = {
     "eta": (ArgumentError, "found eta = nan"),
     "batch": (ArgumentError, "found batch_size = 0"),
     "length": (ArgumentError, "found max_new_tokens = 0"),
+    "no generation": (ArgumentError, "found generation = 'x'"),
+    "words": (ArgumentError, "found 'good' from the judge"),
     "other model": (SteeringError, "found tiny-gpt2"),
     "zero": (SteeringError, "a displacement at layer 1 that is not zero"),
     "zeros": (SteeringError, "a displacement at layer 0 that is not zero"),
@@ -228,10 +235,23 @@ def test_bad_input_is_named(case, model, steering):
     assert text in str(caught.value)
 
 
+def test_a_judge_is_called():
+    generation = Generation()
+    object.__setattr__(generation, "judge", 5)  # past the type checker of the tests
+    with pytest.raises(ArgumentError, match="found judge = 5"):
+        generation.__post_init__()
+
+
 def test_each_metric_has_a_name_and_says_what_it_reads():
     for name, metric in METRICS.items():
         assert name in {"choice", "preference", "distribution", "kl", "perplexity"}
         assert set(metric.sides) <= {"positive", "negative"}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_gives_the_columns_that_it_names(name, model):
+    table = evaluate(model, LETTERS, metrics=[name]).table
+    assert tuple(table.columns.drop("question")) == METRICS[name].columns
 
 
 def test_the_model_in_training_mode_is_refused(steering):

@@ -28,7 +28,7 @@ def test_positive_and_negative_are_the_most_and_the_least_probable():
 def test_ties_are_broken_by_order():
     example = Example("red (", options=["A", "B", "yes"], distribution=[1 / 3] * 3)
     assert (example.positive, example.negative) == ("A", "yes")
-    example = Example("red (", options="ABCD", distribution=[0, 0.5, 0.5, 0])
+    example = Example("red (", options=list("ABCD"), distribution=[0, 0.5, 0.5, 0])
     assert (example.positive, example.negative) == ("B", "D")
 
 

@@ -44,7 +44,7 @@ def test_it_writes_a_page_and_says_first_what_it_will_do(
     printed = capsys.readouterr().out
     assert "11 questions from" in printed
     assert "rows not drawn" in printed
-    assert "11 questions asked 2 times (2 methods x 1 layers x 1 lengths)" in printed
+    assert "11 questions asked 2 times (2 methods x 1 layer x 1 length)" in printed
     assert "all hold" in printed
     page = Page((tmp_path / "out" / "report.html").read_text())
     assert {"directions", "kernel", "checks", "steering"} <= page.ids
@@ -70,6 +70,21 @@ def test_parts_can_be_left_out_and_too_few_questions_are_not_asked(words, tmp_pa
         "layers",
         "directions",
     }
+
+
+@pytest.mark.parametrize(
+    ("few", "left"), [(["--n", "1"], "1 example"), (["--n", "3", "--checks-n", "1"], "1 example")]
+)
+def test_checks_of_one_example_are_left_out_before_work_starts(words, tmp_path, capsys, few, left):
+    quick = ["--layers", "1", "--skip", "steering", "--kernel-n", "1"]
+    assert main([*words, *few, *quick]) == 0
+    printed = capsys.readouterr().out
+    told = f"checks are left out: {left}, 2 are needed; see --n and --checks-n"
+    assert printed.index(told) < printed.index("directions of ")
+    assert "kernel of 1 example." in printed
+    assert "checks were left out" in printed
+    page = Page((tmp_path / "out" / "report.html").read_text())
+    assert set(page.data) == {"layers", "directions", "kernel"}
 
 
 @pytest.mark.parametrize(

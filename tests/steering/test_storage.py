@@ -196,3 +196,13 @@ def test_a_gradient_that_is_not_contiguous(tmp_path):
     steering.save(tmp_path / "saved")
     loaded = Steering.load(tmp_path / "saved", model)
     assert torch.equal(loaded.vector(1), steering.vector(1))
+
+
+def test_a_file_of_another_kind_is_not_replaced(llama, examples, tmp_path):
+    steering, path = DiffMean().fit(llama, examples), tmp_path / "notes.txt"
+    path.write_text("precious")
+    with pytest.raises(SteeringError, match="another one"):
+        steering.save(path)
+    assert path.read_text() == "precious"
+    steering.save(tmp_path / "vectors.safetensors")
+    steering.save(tmp_path / "vectors.safetensors")

@@ -1,6 +1,8 @@
 """`coldlens sweep` as a user types it."""
 
 import json
+import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -56,11 +58,22 @@ def test_it_prints_the_main_table_and_writes_tables_and_figure(command, capsys):
 
 
 def test_other_options_in_the_same_folder_are_refused(command, capsys):
-    from dataclasses import replace
-
     assert command.run() == 0
     with pytest.raises(DataError, match="etas = "):
         replace(command, etas=(0.5,)).run()
+
+
+@pytest.mark.parametrize("by", ["nonsense", "margin"])
+def test_an_unknown_objective_is_refused_before_the_sweep(command, by, monkeypatch):
+    def too_late(*_args, **_settings):
+        raise AssertionError("the sweep has started")
+
+    monkeypatch.setattr("coldlens.cli.sweep.sweep", too_late)
+    known = "by among ['probability', 'correct', 'logit_difference'], which are measured of wit"
+    with pytest.raises(ArgumentError, match=re.escape(f"{known}; found by = '{by}'")):
+        replace(command, by=by).run()
+    with pytest.raises(AssertionError, match="has started"):
+        replace(command, by="correct").run()
 
 
 def test_public_data_sets_are_looked_for_in_the_folder_given(tmp_path):
