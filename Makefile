@@ -24,7 +24,7 @@ notebooks: $(READY)
 docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-# Tables that are there with the wanted settings are not made again; without them it takes hours.
+# Tables that are there with the wanted settings are not made again.
 DEMO_ANALYSES := kernel_vs_entk direction_cosines unified_perspective epsilon layers_and_steps \
 	pluralistic behaviours sample_efficiency effect_and_side_effect layer_eta specificity
 

@@ -34,17 +34,17 @@ class Cost(Analysis):
     Attributes:
         widths: Widths d; the model grows with them.
         tokens: Tokens of every sequence, prompt and completion.
-        examples: Numbers of pairs.
+        pairs: Numbers of examples.
         repetitions: How often every method is timed, in turns.
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 384)
     tokens: tuple[int, ...] = (16, 32, 64, 128)
-    examples: tuple[int, ...] = (5, 10, 20, 40)
+    pairs: tuple[int, ...] = (5, 10, 20, 40)
     repetitions: int = 3
 
     drawing = cost.DRAWING
-    QUICK: ClassVar = {"widths": (32, 64), "tokens": (8, 16), "examples": (2, 4), "repetitions": 1}
+    QUICK: ClassVar = {"widths": (32, 64), "tokens": (8, 16), "pairs": (2, 4), "repetitions": 1}
 
     def run(self) -> Tables:
         """Returns the tables by name after writing them, or those that are there."""
@@ -53,7 +53,7 @@ class Cost(Analysis):
         return used.made("random", {}, used._measured, lambda: {"machine": machine()})
 
     def _measured(self) -> Tables:
-        axes = {"d": self.widths, "tokens": self.tokens, "examples": self.examples}
+        axes = {"d": self.widths, "tokens": self.tokens, "examples": self.pairs}
         centre = CENTRE
         if self.quick:
             centre = replace(CENTRE, layers=1, **{axis: sizes[0] for axis, sizes in axes.items()})

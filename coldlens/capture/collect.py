@@ -49,7 +49,8 @@ def collect(
         examples: The examples.
         layers: 0-based blocks, ascending.
         needs: What to gather.
-        batch_size: Examples a batch; it changes memory and speed, not results.
+        batch_size: Examples a batch; it changes memory and speed, not results, but for a gradient
+            of low rank, which is truncated after each batch.
         encoded: The examples' tokens, where they are known already.
         at: Parameter values to compute at instead of the model's own, by name.
         differentiate: Names of the parameters that g covers; by default those upstream of the

@@ -1,7 +1,7 @@
 """`coldlens figures`: every figure from saved tables, and the tables of a model first if asked."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from coldlens.cli.inputs import say
@@ -68,5 +68,5 @@ class Figures:
             )
         model = load_model(self.model)
         for analysis in MODEL_ANALYSES:
-            chosen = analysis(tables, self.quick, self.force)
-            replace(chosen, seed=self.seed).on(model, examples)
+            settings = analysis(out=tables, quick=self.quick, force=self.force, seed=self.seed)
+            settings.on(model, examples)

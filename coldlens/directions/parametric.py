@@ -23,7 +23,10 @@ class GradientMethod(Method):
             and no weight is copied. `"low_rank"`: these, truncated. `"auto"`: the smaller of the
             first two, or low-rank where `max_memory` forbids both.
         rank: The most outer products a matrix keeps in low rank.
-        tolerance: Without a rank: the share of a matrix that may be left out, 0.01 by default.
+        tolerance: Without a rank: the share of a matrix, in Frobenius norm, that each truncation
+            may leave out, 0.01 by default. The sum over examples is truncated after each batch,
+            so that over many batches several such shares add up; `steering.truncation` has the
+            error that came of it.
         max_memory: What `"auto"` may keep, in bytes.
     """
 

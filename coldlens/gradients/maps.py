@@ -175,7 +175,7 @@ class _Uses(TorchFunctionMode):
             if name is None:
                 continue
             place = _READERS.get(func)
-            if place is not None and args[place] is value:
+            if place is not None and len(args) > place and args[place] is value:
                 read = args[1] if func is torch.addmm else args[0]
                 self.read.setdefault(name, []).append((read, result))
             else:

@@ -92,4 +92,6 @@ class GradientSum:
             return ()
         exact = [total / self._count for total in self._exact]
         pairs = zip(exact, self._measure(mean), strict=True)
-        return tuple(((true - found).norm() / true.norm()).item() for true, found in pairs)
+        return tuple(
+            ((true - found).norm() / true.norm()).nan_to_num(0.0).item() for true, found in pairs
+        )

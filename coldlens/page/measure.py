@@ -66,7 +66,9 @@ def measure_steering(
 
 
 def _norms(steering: Steering) -> dict[int, float]:
-    return {layer: float(steering.vector(layer).norm()) for layer in steering.layers}
+    """Returns the mean length of the displacements of the prompts, as `sweep` measures it."""
+    lengths = steering.readings().norm(dim=-1).mean(1)
+    return dict(zip(steering.layers, lengths.tolist(), strict=True))
 
 
 def _words(length: float) -> str:
