@@ -64,7 +64,7 @@ class PromptFormat:
         """
         return Example(
             self._choice_prompt(with_choices(question, options)),
-            options=ascii_uppercase[: len(options)],
+            options=list(ascii_uppercase[: len(options)]),
             distribution=distribution,
         )
 

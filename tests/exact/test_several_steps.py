@@ -103,5 +103,5 @@ def test_a_pass_a_step():
 @pytest.mark.parametrize("setting", [{"steps": 0}, {"lr": 0}, {"lr": float("nan")}], ids=str)
 def test_settings_out_of_range(setting):
     name = next(iter(setting))
-    with pytest.raises(ArgumentError, match=rf"{name} > 0, a finite number; found {name} = "):
+    with pytest.raises(ArgumentError, match=rf"{name} >.* found {name} = "):
         ColdJVP(**setting)

@@ -77,7 +77,7 @@ def test_options_that_are_refused(fields, text):
 
 
 def test_a_sum_within_the_tolerance_is_taken_as_it_is():
-    assert Example("red (", options="AB", distribution=[1, 9e-7]).distribution == (1.0, 9e-7)
+    assert Example("red (", options=["A", "B"], distribution=[1, 9e-7]).distribution == (1.0, 9e-7)
 
 
 def encoded(model, *examples, **policy):

@@ -67,7 +67,7 @@ def test_every_row_and_column_of_panels_is_labelled(figure):
             if other is axes or axes.get_shared_x_axes().joined(axes, other)
         ]
         ticks = any(label.get_text() for label in axes.get_xticklabels())
-        assert ticks or any(other.get_xlabel() for other in beside)
+        assert ticks or figure.get_supxlabel() or any(other.get_xlabel() for other in beside)
         assert axes.get_title() or any(other.get_ylabel() for other in panels)
 
 
