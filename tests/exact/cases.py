@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from functools import cache
 
-import pytest
 import torch
 import zoo
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.datasets.demo import load_demo
-from coldlens.demo import WEIGHTS
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.losses import (
     DPO,
@@ -94,8 +92,6 @@ def model_of(name: str, dtype: torch.dtype = torch.float64, std: float = zoo.WIL
     """Builds a model once for all tests, which must leave it as it is."""
     if name != "demo":
         return zoo.bridge(name, seed=sum(map(ord, name)), dtype=dtype, std=std)
-    if not (WEIGHTS / "config.json").is_file():
-        pytest.skip(f"no bundled weights in {WEIGHTS}: run python -m coldlens.demo.train")
     return load_model("demo", dtype=dtype)
 
 

@@ -7,7 +7,6 @@ import torch
 import zoo
 
 from coldlens.datasets import load_examples
-from coldlens.demo import WEIGHTS
 from coldlens.directions import ColdJVP, ColdKernel
 from coldlens.errors import ExampleError
 from coldlens.examples.batch import batch_of, batches
@@ -211,8 +210,6 @@ def test_examples_without_a_distribution_are_refused_before_any_work(model, meth
 
 
 def test_a_step_along_the_direction_lowers_the_loss_of_the_group():
-    if not (WEIGHTS / "config.json").is_file():
-        pytest.skip(f"no bundled weights in {WEIGHTS}: run python -m coldlens.demo.train")
     model, loss = load_model("demo"), OptionDistribution()
     examples = load_examples("demo/groups/pilot", n=8)
 
