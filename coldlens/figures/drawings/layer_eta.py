@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from coldlens.figures.drawing import TWO_COLUMNS, Drawing
 from coldlens.figures.drawings.lines import changes
@@ -93,7 +94,13 @@ def _cells(panel: Axes, table: pd.DataFrame, limit: float) -> AxesImage:
     image = changes(panel, effect.rename(columns="{:g}".format), limit)
     for (row, column), kept in np.ndenumerate(within.to_numpy(dtype=float)):
         if not kept:
-            panel.plot([column - 0.25, column + 0.25], [row + 0.3] * 2, color="0.2", linewidth=1)
+            panel.plot(
+                [column - 0.25, column + 0.25],
+                [row + 0.3] * 2,
+                color="0.2",
+                linewidth=1,
+                path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            )
     allowed = effect.where(within == 1).to_numpy(dtype=float)
     if not np.isnan(allowed).all():
         row, column = np.unravel_index(np.nanargmax(allowed), allowed.shape)
