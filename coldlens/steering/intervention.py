@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -69,16 +69,34 @@ def prompt_positions(
     return select(positions, prompt_mask, torch.zeros_like(prompt_mask))
 
 
-Field = Callable[
-    [Int[Tensor, "row pos"], Bool[Tensor, "row pos"], tuple[int, ...], Intervention | None],
-    Displacements,
-]
+
+class Source(Protocol):
+    """What computes displacements: a `Steering`, whose methods of these names say more."""
+
+    def field(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        attention_mask: Bool[Tensor, "row pos"],
+        layers: tuple[int, ...],
+        intervention: Intervention | None = None,
+    ) -> Displacements:
+        """Returns the displacements of a padded batch."""
+        ...
+
+    def field_from(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        attention_mask: Bool[Tensor, "row pos"],
+        streams: Displacements,
+    ) -> Displacements:
+        """Returns the same from the unsteered residual streams."""
+        ...
 
 
 @contextmanager
 def steered(
     model: TransformerBridge,
-    field: Field,
+    source: Source,
     layers: Sequence[int],
     eta: float,
     positions: Positions,
@@ -91,7 +109,7 @@ def steered(
 
     Args:
         model: The model.
-        field: Computes displacements from tokens, mask, layers and the intervention.
+        source: Computes the displacements.
         layers: The layers to steer, ascending.
         eta: Step size.
         positions: Where.
@@ -104,7 +122,7 @@ def steered(
             position was ever steered.
     """
     check_positions(positions, generating=True)
-    state = _Run(field, tuple(layers), eta, positions)
+    state = _Run(source, tuple(layers), eta, positions)
     points = model.hook_dict
     with ExitStack() as stack:
         before = model.original_model.register_forward_pre_hook(state.begin, with_kwargs=True)
@@ -119,24 +137,30 @@ def steered(
 class _Run:
     """What the hooks of one steered block share.
 
-    `begin` runs before each forward and works out the prompt, the steered positions and the
-    displacement; the hook at a steered layer adds that of the columns being computed; `check`
-    runs after the block, so that nothing is skipped silently.
+    `begin` runs before each forward and works out the prompt and the steered positions; the hook
+    at a steered layer adds the displacement of the columns being computed; `check` runs after the
+    block, so that nothing is skipped silently.
+
+    The displacement is computed in the hook, from the residual stream that came there, where that
+    is the one that coldlens would read: of a single layer that no other steering or later hook
+    changes, unpadded or padded on the right, and not in float64, which coldlens computes without
+    the float32 parts that models have. Else it is computed in `begin`.
     """
 
     def __init__(
-        self, field: Field, layers: tuple[int, ...], eta: float, positions: Positions
+        self, source: Source, layers: tuple[int, ...], eta: float, positions: Positions
     ) -> None:
-        self.field, self.layers, self.eta, self.positions = field, layers, eta, positions
+        self.source, self.layers, self.eta, self.positions = source, layers, eta, positions
         self.forwards, self.fired = 0, dict.fromkeys(layers, 0)
         self.touched = False
         self.previous: Tensor | None = None
+        self.prompt = torch.zeros(0, 0, dtype=torch.long)
         self.prompt_mask = torch.zeros(0, 0, dtype=torch.bool)
         self.changes: Displacements = {}
         self.mask = self.prompt_mask
         self.window = slice(None)
 
-    def begin(self, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def begin(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if measuring():
             return
         tokens = kwargs.get("input_ids", args[0] if args else None)
@@ -154,20 +178,27 @@ class _Run:
                 fix="Enter the block before the prompt is run",
             )
         if past == 0 and not self._continues(tokens):
-            attention = kwargs.get("attention_mask")
-            self._new_prompt(tokens, attention)
+            self._new_prompt(tokens, kwargs.get("attention_mask"))
+            if not self._reads_along(module, kwargs):
+                self._displace(None)
         if past == 0:
             self.previous = tokens
         self._place(past, tokens.shape[1])
         self.forwards += 1
 
     def hook_at(self, layer: int) -> Callable[[Module, Any, Tensor], Tensor | None]:
-        return lambda _module, _inputs, output: self._add(layer, output)
+        def hook(point: Module, _inputs: Any, output: Tensor) -> Tensor | None:
+            if measuring():
+                return None
+            self.fired[layer] += 1
+            if layer not in self.changes:
+                last = next(reversed(point._forward_hooks.values())) is hook
+                self._displace({layer: output.detach()} if last else None)
+            return self._add(layer, output)
 
-    def _add(self, layer: int, residual: Tensor) -> Tensor | None:
-        if measuring():
-            return None
-        self.fired[layer] += 1
+        return hook
+
+    def _add(self, layer: int, residual: Tensor) -> Tensor:
         prompt = self.prompt_mask.shape[1]
         change = self.changes[layer]
         columns = torch.arange(self.window.start, self.window.stop, device=change.device)
@@ -207,16 +238,31 @@ class _Run:
 
     def _new_prompt(self, tokens: Tensor, attention: Tensor | None) -> None:
         mask = torch.ones_like(tokens) if attention is None else attention
-        mask = mask.bool()
-        self.prompt_mask = mask
-        chosen = prompt_positions(self.positions, self.prompt_mask)
-        intervention = Intervention(self.layers, self.eta, chosen)
-        changes = self.field(tokens, mask, self.layers, intervention)
+        self.prompt, self.prompt_mask, self.changes = tokens, mask.bool(), {}
+
+    def _reads_along(self, module: Module, kwargs: dict[str, Any]) -> bool:
+        hooks = module._forward_pre_hooks.values()
+        runs = [hook for hook in hooks if isinstance(getattr(hook, "__self__", None), _Run)]
+        mask = self.prompt_mask
+        return (
+            len(self.layers) == len(runs) == 1
+            and kwargs.get("position_ids") is None
+            and next(module.parameters()).dtype != torch.float64
+            and bool((mask[:, 1:] <= mask[:, :-1]).all())
+        )
+
+    def _displace(self, streams: Displacements | None) -> None:
+        tokens, mask = self.prompt, self.prompt_mask
+        if streams is None:
+            chosen = prompt_positions(self.positions, mask)
+            intervention = Intervention(self.layers, self.eta, chosen)
+            changes = self.source.field(tokens, mask, self.layers, intervention)
+        else:
+            changes = self.source.field_from(tokens, mask, streams)
         # Generated columns take the displacement of the last prompt token: with right padding
         # that is not the last column.
         last = (mask.cumsum(1) * mask).argmax(1)
         rows = torch.arange(len(tokens), device=tokens.device)
-        self.changes = {}
         for layer, change in changes.items():
             if not change.any():
                 raise SteeringError(

@@ -36,14 +36,26 @@ class LinearKernelSteering(Steering):
         found: Displacements = {}
 
         def edit(layer: int, residual: Tensor) -> Tensor | None:
-            place = self.place(layer)
-            weights = residual.to(self.anchors.dtype) @ self.anchors[place].T
-            found[layer] = -(weights @ self.gradients[place]) / self.anchors.shape[1]
+            found[layer] = self._at(layer, residual)
             return intervention.applied(layer, residual, found[layer]) if intervention else None
 
         with torch.no_grad():
             residuals(self.model, tokens, attention_mask, layers, edit=edit)
         return found
+
+    def field_from(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        attention_mask: Bool[Tensor, "row pos"],
+        streams: Displacements,
+    ) -> Displacements:
+        """Returns the gradients weighted by similarity to each token; see `Steering.field_from`."""
+        return {layer: self._at(layer, residual) for layer, residual in streams.items()}
+
+    def _at(self, layer: int, residual: Float[Tensor, "row pos d"]) -> Float[Tensor, "row pos d"]:
+        place = self.place(layer)
+        weights = residual.to(self.anchors.dtype) @ self.anchors[place].T
+        return -(weights @ self.gradients[place]) / self.anchors.shape[1]
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns the activations and gradients of the examples."""

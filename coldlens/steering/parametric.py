@@ -160,6 +160,22 @@ class DifferenceSteering(ParametricSteering):
         dtype = working_dtype(self.model)
         return {layer: values.to(dtype) for layer, values in found.items()}
 
+    def field_from(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        attention_mask: Bool[Tensor, "row pos"],
+        streams: Displacements,
+    ) -> Displacements:
+        """Returns the differences to a stream as accurate as the moved one; see `Steering`."""
+        layers = tuple(streams)
+        accurate = streams[layers[0]].dtype == working_dtype(self.model)
+        if self.scheme == "central" or self.double or not accurate:
+            return self.field(tokens, attention_mask, layers)
+        moved = moved_residuals(
+            self.model, self.direction, self.step, tokens, attention_mask, layers
+        )
+        return {layer: self.scale * (moved[layer] - stream) for layer, stream in streams.items()}
+
     def _difference(
         self,
         tokens: Tensor,

@@ -115,6 +115,28 @@ class Steering(ABC):
             A displacement a layer; arbitrary at padding.
         """
 
+    def field_from(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        attention_mask: Bool[Tensor, "row pos"],
+        streams: Displacements,
+    ) -> Displacements:
+        """Computes the displacement of a padded batch whose residual stream was read already.
+
+        Equal to `field` up to rounding. A method that would read the unsteered residual stream
+        itself saves that forward pass here.
+
+        Args:
+            tokens: Token ids.
+            attention_mask: True at real tokens.
+            streams: The unsteered residual stream of some of the fitted layers, ascending, in the
+                dtype of the model.
+
+        Returns:
+            A displacement for each of these layers; arbitrary at padding.
+        """
+        return self.field(tokens, attention_mask, tuple(streams))
+
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """Returns the tensors that define the steering, for `save`."""
@@ -307,7 +329,7 @@ class Steering(ABC):
                 fix=f"Choose among the fitted layers {list(self.layers)}",
             )
         layers = sorted({self.layers[self.place(one)] for one in wanted})
-        return steered(model, self.field, layers, float(eta), positions)
+        return steered(model, self, layers, float(eta), positions)
 
     def explain(self, prompt: Text, positions: Positions = "prompt") -> str:
         """Shows which tokens of a prompt `apply` would read and which it would steer.
