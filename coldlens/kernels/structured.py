@@ -99,10 +99,10 @@ def work_of(points: Sequence[Ids], pairs: Collection[Pair], rows: int, *, trace:
 
 def _add_segment(segment: Mapping[Item, Gradients], targets: Products, chosen: Plan) -> None:
     """Adds what the parameters of one segment contribute to all products."""
-    for name in {name for found in segment.values() for name in found.maps}:
+    for name in dict.fromkeys(name for found in segment.values() for name in found.maps):
         maps = {item: found.maps[name] for item, found in segment.items() if name in found.maps}
         _add_map(maps, targets, chosen.factors)
-    for name in {name for found in segment.values() for name in found.dense}:
+    for name in dict.fromkeys(name for found in segment.values() for name in found.dense):
         for (left, right), target in targets.items():
             _add(target, segment[left].dense[name], segment[right].dense[name], same=left == right)
 

@@ -1,6 +1,9 @@
 """Analyses of any model: their tables are those of the package, the same each time, for anyone."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,15 @@ def test_twice_the_same(model, examples, analysis, tmp_path):
     assert about["settings"]["n"] == analysis.QUICK["n"]
     assert about["data_hash"] == examples.hash()
     assert str(Path.cwd()) not in record.read_text()
+
+
+def test_no_number_depends_on_the_order_of_a_set(tmp_path):
+    for seed in ("1", "2"):
+        command = ["analyses.kernel_vs_entk", "--quick", "--out", str(tmp_path / seed)]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-m", *command], env=environment, check=True)
+    assert len(bytes_of(tmp_path / "1")) == 3
+    assert bytes_of(tmp_path / "1") == bytes_of(tmp_path / "2")
 
 
 def test_kernel_tables_are_those_of_kernel_agreement(model, examples, tmp_path):
