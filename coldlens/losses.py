@@ -35,6 +35,7 @@ class CrossEntropy:
 
     reduction: Reduction = "mean"
     sides: ClassVar[tuple[Side, ...]] = ("positive",)
+    reads_completion: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Checks the reduction."""
@@ -57,6 +58,7 @@ class NegativeCrossEntropy:
 
     reduction: Reduction = "mean"
     sides: ClassVar[tuple[Side, ...]] = ("negative",)
+    reads_completion: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Checks the reduction."""
@@ -88,6 +90,7 @@ class DPO:
     reference: Reference = "none"
     normalize: Reduction = "mean"
     sides: ClassVar[tuple[Side, ...]] = BOTH
+    reads_completion: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Checks the settings."""
@@ -145,6 +148,7 @@ class OptionDistribution:
 
     sides: ClassVar[tuple[Side, ...]] = ("positive",)
     reads_options: ClassVar[bool] = True
+    reads_completion: ClassVar[bool] = True
 
     def __call__(
         self, logits: Float[Tensor, "row pos vocab"], batch: Batch
@@ -254,6 +258,14 @@ def masked_mean(
 def reads_residual(loss: Any) -> bool:
     """Returns whether a loss is a function of a layer's residual stream, not of the logits."""
     return getattr(loss, "reads_residual", False)
+
+
+def reads_completion(loss: Any) -> bool:
+    """Returns whether a loss reads no logits but those that predict a token after the prompt.
+
+    It then gives the same with the rest of the prompt cut off, so that no others are computed.
+    """
+    return getattr(loss, "reads_completion", False)
 
 
 def sides_of(loss: Any, examples: ExampleSet) -> tuple[Side, ...]:

@@ -13,12 +13,12 @@ from coldlens.capture.gathered import Gathered
 from coldlens.capture.needs import Evidence, Needs, loss_and_form
 from coldlens.checks import at_least
 from coldlens.errors import ArgumentError
-from coldlens.examples.batch import BOTH, Batch, Side, batches
+from coldlens.examples.batch import BOTH, Batch, Side, batches, tail
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.positions import check_positions
 from coldlens.examples.tokens import Encoded, encode
 from coldlens.gradients import Call, factors, recorded
-from coldlens.losses import loss_name, reads_residual, sides_of
+from coldlens.losses import loss_name, reads_completion, reads_residual, sides_of
 from coldlens.models.forward import residuals
 from coldlens.models.guards import require_decoder, require_eval, working_dtype
 from coldlens.models.parameters import exchanged, parameters, upstream
@@ -145,10 +145,16 @@ def run_batch(
     def edit(layer: int, residual: Tensor) -> Tensor | None:
         return residual.detach().requires_grad_() if layer == cut else None
 
+    read, answers = bool(losses), batch
+    if losses and all(map(reads_completion, losses)):
+        read, answers = tail(batch)
     with torch.set_grad_enabled(bool(losses)):
         streams, logits = residuals(
-            model, batch.tokens, batch.attention_mask, layers, edit=edit, logits=bool(losses)
+            model, batch.tokens, batch.attention_mask, layers, edit=edit, logits=read
         )
+        if logits is not None and answers is not batch:
+            real = answers.attention_mask
+            logits = logits.new_zeros(*real.shape, logits.shape[-1]).index_put((real,), logits)
     gathered.add_activations(needs, batch, streams)
     for loss in needs.losses:
         if reads_residual(loss):
@@ -156,10 +162,10 @@ def run_batch(
     for place, loss in enumerate(losses):
         assert logits is not None
         with torch.enable_grad():
-            value = loss(logits, batch)
+            value = loss(logits, answers)
         gathered.add_loss(loss, batch, value)
-        read = any(other == loss for other, _ in needs.gradients)
-        streams_wanted = list(streams.values()) if read else []
+        kept = any(other == loss for other, _ in needs.gradients)
+        streams_wanted = list(streams.values()) if kept else []
         sums = gathered.sums(loss) if needs.parameter_gradients else []
         dense = {n: v for n, v in leaves.items() if any(n not in s.plan.factored for s in sums)}
         maps = [c for c in calls or () if any(c.place.name in s.plan.factored for s in sums)]
@@ -170,7 +176,7 @@ def run_batch(
             allow_unused=True,
         )
         of_streams, of_dense = len(streams_wanted), len(streams_wanted) + len(dense)
-        if read:
+        if kept:
             gathered.add_gradients(loss, batch, found[:of_streams])
         gathered.add_parameter_gradients(
             loss,

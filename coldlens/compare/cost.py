@@ -7,7 +7,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Needs
 from coldlens.directions import Method
-from coldlens.directions.epsilon import PILOT_PROMPTS
+from coldlens.directions.epsilon import pilot
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.tokens import Encoded
 from coldlens.models.guards import working_dtype
@@ -72,7 +72,7 @@ def estimate(
         needs = needs | method.needs(examples)
     wide = model.cfg.d_model
     extra = sum(m.extra_passes + m.layer_passes(wide) * len(layers) for m in methods.values())
-    few = min(PILOT_PROMPTS, len(examples))
+    few = len(pilot([one.prompt for one in encoded]))
     forwards = sum(
         (m.forwards + m.layer_forwards(wide) * len(layers)) * prompts + m.pilot_forwards * few
         for m in methods.values()

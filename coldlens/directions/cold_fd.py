@@ -26,7 +26,7 @@ class ColdFD(GradientMethod):
         loss: The loss; None for DPO on paired data, cross-entropy on positive-only data.
         epsilon: ε, or `"auto"`: beginning at the step that moves the residual stream by about √u
             (forward) or u^⅓ (central) of its norm, u the unit round-off, ε goes down a ladder
-            until neighbouring estimates agree best; see `automatic_step`.
+            until neighbouring estimates agree no better; see `automatic_step`.
         scheme: `"forward"` (error ∝ ε) or `"central"` (error ∝ ε²): the same two forwards, but
             neither is the unsteered one.
 
@@ -51,7 +51,7 @@ class ColdFD(GradientMethod):
 
     @property
     def pilot_forwards(self) -> int:
-        """What the ladder of the automatic ε took; it runs again where it goes on to float64."""
+        """What the ladder of the automatic ε took."""
         if self.epsilon != "auto":
             return 0
         return 14 if self.scheme == "central" else 8

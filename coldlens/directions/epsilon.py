@@ -1,5 +1,6 @@
 """The step of a finite difference in parameter space, chosen by its effect on the output."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from coldlens.models.parameters import parameters
 from coldlens.steering.parametric import Scheme
 
 PILOT_PROMPTS = 8
+PILOT_TOKENS = 64
+"""The ladder reads prompts until they have so many tokens together, and no more than so many."""
 PILOT_STEP = 1e-4
 """First guess of ε‖g‖/‖θ‖."""
 FACTOR = 4.0
@@ -24,8 +27,10 @@ LONGEST = 16
 TURNED = 4.0
 """The ladder ends when two neighbours disagree this much more than the best two did."""
 RESOLVED: dict[Scheme, float] = {"forward": 2e-3, "central": 2e-4}
-"""The best two steps agree this well, relative, or the difference needs float64: some eight times
-√u and u^⅔, the errors where no layer is more curved and no coordinate larger than the others."""
+"""The error, relative, above which a difference needs float64: some eight times √u and u^⅔, the
+errors where no layer is more curved and no coordinate larger than the others."""
+ORDER: dict[Scheme, int] = {"forward": 1, "central": 2}
+"""The power of ε that the truncation error goes with."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,13 @@ class Step:
     double: bool = False
 
 
+def pilot(prompts: Sequence[Ids]) -> list[Ids]:
+    """Returns the prompts that the ladder reads: the first ones, enough for some 64 tokens."""
+    before = itertools.accumulate((len(ids) for ids in prompts), initial=0)
+    few = [ids for ids, tokens in zip(prompts, before, strict=False) if tokens < PILOT_TOKENS]
+    return few[:PILOT_PROMPTS]
+
+
 def automatic_step(
     model: TransformerBridge,
     layers: tuple[int, ...],
@@ -52,19 +64,21 @@ def automatic_step(
 
     An output-relative pilot finds the step at which the residual stream moves by √u (forward) or
     u^⅓ (central) of its norm, u the unit round-off: where the two errors, about u/ρ and ρ or ρ²
-    for a relative move ρ, would meet if nothing were more curved than the median token. From four
-    times that step a ladder goes down by factors of four. Neighbouring estimates differ by the
-    truncation error at first and by rounding noise in the end, so the ε between the two that agree
-    best is returned, whatever the curvature and the precision of the model.
+    for a relative move ρ, would meet if nothing were more curved than the median token. From
+    sixteen times that step a ladder goes down by factors of four. Neighbouring estimates differ by
+    the truncation error k εᵖ at first and by rounding noise n/ε in the end; what they differ by
+    around the two that agree best gives k and n, so the best ε and its error, whatever the
+    curvature and the precision of the model.
 
-    Where even these two do not agree, because a few coordinates of the residual stream are so long
-    that their rounding drowns the others' motion, the same is done in float64.
+    Where this error is too large, because a few coordinates of the residual stream are so long
+    that their rounding drowns the others' motion, the forwards must run in float64: its best ε
+    follows, as n goes with the unit round-off.
 
     Args:
         model: The model.
         layers: The layers.
         gradient: g by parameter name.
-        prompts: Token ids of the prompts; up to eight are used.
+        prompts: Token ids of the prompts; `pilot` says which are used.
         scheme: The finite-difference scheme.
 
     Returns:
@@ -82,22 +96,20 @@ def automatic_step(
         )
     known = parameters(model)
     moving = [known[name].tensor.detach() for name in gradient]
-    pilot = PILOT_STEP * torch.stack([one.norm() for one in moving]).norm().item()
+    first = PILOT_STEP * torch.stack([one.norm() for one in moving]).norm().item()
     device = moving[0].device
-    tokens, mask = pad(prompts[:PILOT_PROMPTS], device=device)
+    tokens, mask = pad(pilot(prompts), device=device)
 
-    def search(dtype: torch.dtype) -> tuple[float, float]:
-        def at(step: float) -> list[Tensor]:
-            moved = moved_residuals(model, gradient, step, tokens, mask, layers, dtype=dtype)
-            return [moved[layer][mask] for layer in layers]
+    def at(step: float) -> list[Tensor]:
+        moved = moved_residuals(model, gradient, step, tokens, mask, layers)
+        return [moved[layer][mask] for layer in layers]
 
-        return _search(at, scheme, pilot / size, torch.finfo(dtype).eps / 2)
-
-    accurate = working_dtype(model)
-    epsilon, gap = search(accurate)
-    if gap <= RESOLVED[scheme] or accurate == torch.float64:
+    unit = torch.finfo(working_dtype(model)).eps / 2
+    epsilon, error = _search(at, scheme, first / size, unit)
+    finer = torch.finfo(torch.float64).eps / 2
+    if error <= RESOLVED[scheme] or unit == finer:
         return Step(epsilon)
-    return Step(search(torch.float64)[0], double=True)
+    return Step(epsilon * (finer / unit) ** (1 / (ORDER[scheme] + 1)), double=True)
 
 
 def _search(
@@ -112,7 +124,7 @@ def _search(
         unit: The unit round-off.
 
     Returns:
-        ε, and how much the two estimates beside it disagree.
+        ε, and the relative error to expect of it, a mean over layers.
     """
     base = at(0.0)
 
@@ -122,18 +134,40 @@ def _search(
             return [(up - down) / (2 * epsilon) for up, down in pairs]
         return [(up - here) / epsilon for up, here in zip(at(epsilon), base, strict=True)]
 
-    target = FACTOR * unit ** (1 / 3 if scheme == "central" else 1 / 2)
+    target = FACTOR**2 * unit ** (1 / (ORDER[scheme] + 1))
     epsilon *= target / _relative_move(at(epsilon), base, epsilon)
-    best, chosen, above = float("inf"), epsilon, slope(epsilon)
-    for _ in range(LONGEST):
-        below = slope(epsilon / FACTOR)
-        gap = _disagreement(above, below)
-        if gap < best:
-            best, chosen = gap, epsilon / FACTOR**0.5
-        elif not gap < TURNED * best:
-            break
-        epsilon, above = epsilon / FACTOR, below
-    return chosen, best
+    gaps: list[float] = []
+    above = slope(epsilon)
+    while len(gaps) < LONGEST and not (gaps and not gaps[-1] < TURNED * min(gaps)):
+        below = slope(epsilon / FACTOR ** (len(gaps) + 1))
+        gaps.append(_disagreement(above, below))
+        above = below
+    return _best(epsilon, gaps, ORDER[scheme])
+
+
+def _best(epsilon: float, gaps: list[float], order: int) -> tuple[float, float]:
+    """Returns the best step and its error √((k εᵖ)² + (n/ε)²), from a ladder.
+
+    Args:
+        epsilon: The ladder's first step.
+        gaps: What the estimates at each step and the next one differ by.
+        order: p.
+
+    Returns:
+        A step between the two that agree best, and the error to expect of it.
+    """
+    steps = [epsilon / FACTOR**place for place in range(len(gaps))]
+    # Squared, truncation and noise of a pair add up to k² · bent + n² · loud.
+    bent = [(step**order - (step / FACTOR) ** order) ** 2 for step in steps]
+    loud = [(1 + FACTOR**2) / step**2 for step in steps]
+    place = gaps.index(min(gaps))
+    noise = gaps[-1] ** 2 / loud[-1]
+    higher = max(place - 1, 0)
+    curve = max(gaps[higher] ** 2 - noise * loud[higher], 0.0) / bent[higher]
+    top = steps[place]
+    best = (noise / (order * curve)) ** (1 / (2 * order + 2)) if curve else top
+    best = min(max(best, top / FACTOR), top)
+    return best, (curve * best ** (2 * order) + noise / best**2) ** 0.5
 
 
 def _relative_move(moved: list[Tensor], base: list[Tensor], epsilon: float) -> float:

@@ -52,7 +52,9 @@ class ReFTMLP(_ReFT):
 
     The other form of ReFT in Sharma and Trivedi 2026, with the same defaults. W₂ and b₂ start at
     zero here, so that the untrained network is no intervention; W₁ and b₁ are uniform within
-    ±1/√d_model, as in `torch.nn.Linear`.
+    ±1/√d_model, as in `torch.nn.Linear`. Where the gradient of an entry is not far above Adam's
+    ε = 1e-8, its rounding decides the step: float32 trainings that round differently then differ
+    by more than float32 itself, while float64 ones agree to 1e-10.
 
     Attributes:
         loss: The loss; None for DPO on paired data, cross-entropy on positive-only data.

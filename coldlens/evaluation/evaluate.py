@@ -80,7 +80,7 @@ def evaluate(
             fix="Pass Generation(judge), or Generation() to keep the text unscored",
         )
     if steering is not None:
-        _require_read_back(positions, encoded, measured)
+        require_read_back(positions, chosen.name, encoded, sides_read(measured))
     pieces = []
     for batch in tqdm(list(cut(encoded, batch_size)), desc="questions", disable=not progress):
         questions = Questions(
@@ -140,7 +140,8 @@ def check_questions(model: TransformerBridge, questions: ExampleSet, positions: 
         positions: Where it will be steered.
     """
     encoded = encode(model, questions)
-    _require_read_back(positions, encoded, choose_metrics(None, questions, encoded))
+    sides = sides_read(choose_metrics(None, questions, encoded))
+    require_read_back(positions, questions.name, encoded, sides)
 
 
 def cut(encoded: Sequence[Encoded], batch_size: int) -> Iterable[list[int]]:
@@ -171,15 +172,6 @@ def columns(
     for metric in metrics:
         found |= metric.measure(reading, unsteered)
     return found
-
-
-def _require_read_back(
-    positions: Positions, encoded: Sequence[Encoded], metrics: Sequence[Metric]
-) -> None:
-    sizes = [
-        len(one.sequence(side)) - len(one.prompt) for one in encoded for side in sides_read(metrics)
-    ]
-    require_read_back(positions, max(sizes, default=0))
 
 
 def _steered(

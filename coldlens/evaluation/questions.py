@@ -115,7 +115,9 @@ class Questions:
         Returns:
             By layer, shape [row, pos, d_model].
         """
-        found = steering.field(self._prompts, self._prompt_mask, layers)
+        rows, width = self._prompts.shape
+        streams = {layer: self._streams[layer][:rows, :width] for layer in layers}
+        found = steering.begin_field(self._prompts, self._prompt_mask, layers)(streams)
         return {layer: self._spread(change) for layer, change in found.items()}
 
     def steered(
@@ -228,32 +230,33 @@ def steered_mask(positions: Positions, batch: Batch) -> Bool[Tensor, "row pos"]:
 
     Returns:
         True at the steered tokens.
-
-    Raises:
-        ExampleError: If no token of a row is steered before the last one that is read.
     """
     check_positions(positions, generating=True)
     if positions not in ("generated", "first_generated"):
         answer = batch.answer_mask
         return select(positions, batch.prompt_mask, answer)
-    require_read_back(positions, int(batch.answer_mask.sum(1).max()))
     mask = batch.answer_mask
     return mask & (mask.cumsum(1) == 1) if positions == "first_generated" else mask
 
 
-def require_read_back(positions: Positions, longest: int) -> None:
+def require_read_back(
+    positions: Positions, name: str, encoded: Sequence[Encoded], sides: tuple[Side, ...]
+) -> None:
     """Checks that steered generated tokens are read back before an answer ends.
 
     Args:
         positions: Where, as in `Steering.apply`.
-        longest: Tokens of the longest answer that is read.
+        name: What the questions are called.
+        encoded: Their tokens.
+        sides: Which completions are read; none for the token after the prompt alone.
 
     Raises:
-        ExampleError: If generated tokens are steered and no answer has a second one.
+        ExampleError: If generated tokens are steered and no answer that is read has a second one.
     """
-    if positions in ("generated", "first_generated") and longest < 2:
+    sizes = [len(one.sequence(side)) - len(one.prompt) for one in encoded for side in sides]
+    if positions in ("generated", "first_generated") and max(sizes, default=0) < 2:
         raise ExampleError(
-            expected="positions that are steered before the answer is read",
+            expected=f"positions that are steered before an answer of {name!r} is read",
             found=f"{positions!r}, with answers of one token: it is read before it is generated",
             fix='Use positions="prompt", "last_prompt" or "all"',
         )

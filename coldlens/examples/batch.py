@@ -1,7 +1,7 @@
 """Padded batches of tokenised examples, and of prompts."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -72,6 +72,32 @@ class Batch:
             )
         start = self.sides.index(side) * self.size
         return slice(start, start + self.size)
+
+
+def tail(batch: Batch) -> tuple[Bool[Tensor, "row pos"], Batch]:
+    """Cuts all of the prompts off but their last tokens, which predict what follows.
+
+    Args:
+        batch: A batch.
+
+    Returns:
+        True at the tokens that are left, and the batch of these alone, padded on the right.
+    """
+    to_come = batch.prompt_mask.flip(1).cumsum(1).flip(1)
+    left = batch.answer_mask | (batch.prompt_mask & (to_come == 1))
+    counts = left.sum(1, keepdim=True)
+    real = torch.arange(int(counts.max()), device=left.device) < counts
+
+    def cut(values: Tensor) -> Tensor:
+        return torch.zeros_like(real, dtype=values.dtype).masked_scatter(real, values[left])
+
+    return left, replace(
+        batch,
+        tokens=cut(batch.tokens),
+        attention_mask=real,
+        prompt_mask=cut(batch.prompt_mask),
+        answer_mask=cut(batch.answer_mask),
+    )
 
 
 def pad(

@@ -4,12 +4,15 @@ The gradient of W in y_t = W a_t is Σ_t δ_t a_tᵀ, with δ_t the gradient of 
 the number of tokens. That of an embedding adds one row a token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+Product = Callable[[Tensor, Tensor], Tensor]
+"""From two matrices to their product."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +68,19 @@ class Factored:
         """Returns G, formed."""
         return (self.left.T @ self.right).index_add_(0, self.ids, self.values)
 
-    def times(self, inputs: Float[Tensor, "*token cols"]) -> Float[Tensor, "*token rows"]:
-        """Returns G x, as a linear map whose outputs are the rows of its weight."""
-        moved = (inputs @ self.right.T) @ self.left
+    def times(
+        self, inputs: Float[Tensor, "*token cols"], matmul: Product = torch.matmul
+    ) -> Float[Tensor, "*token rows"]:
+        """Returns G x, as a linear map whose outputs are the rows of its weight.
+
+        Args:
+            inputs: x.
+            matmul: Multiplies the inputs with Rᵀ, which other matrices may have done already.
+
+        Returns:
+            G x of every token.
+        """
+        moved = _through(inputs, self.right, self.left, matmul)
         if len(self.ids):
             moved = moved.index_add(-1, self.ids, inputs @ self.values.T)
         return moved
@@ -76,7 +89,7 @@ class Factored:
         self, inputs: Float[Tensor, "*token rows"]
     ) -> Float[Tensor, "*token cols"]:
         """Returns Gᵀ x, as a linear map whose inputs are the rows of its weight."""
-        moved = (inputs @ self.left.T) @ self.right
+        moved = _through(inputs, self.left, self.right, torch.matmul)
         if len(self.ids):
             moved = moved + inputs[..., self.ids] @ self.values
         return moved
@@ -97,6 +110,15 @@ class Factored:
         there = (other.values * (self.left.T[other.ids] @ self.right)).sum()
         total = both + here + there
         return total.clamp(min=0) if other is self else total
+
+
+def _through(inputs: Tensor, first: Tensor, second: Tensor, matmul: Product) -> Tensor:
+    """Returns x Fᵀ S, multiplied in the cheaper order; forming Fᵀ S pays for many of both."""
+    (rank, cols), rows = first.shape, second.shape[1]
+    tokens = inputs.numel() // cols
+    if (rank + tokens) * rows * cols < tokens * rank * (rows + cols):
+        return inputs @ (first.T @ second)
+    return matmul(inputs, first.T) @ second
 
 
 def joined(

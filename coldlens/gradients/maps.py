@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from transformer_lens.model_bridge import TransformerBridge
 from transformers.pytorch_utils import Conv1D
 
-from coldlens.gradients.factored import Factored
+from coldlens.gradients.factored import Factored, Product
 from coldlens.models.forward import residuals
 from coldlens.models.linear import LINEAR_MAPS, hooked
 from coldlens.models.parameters import parameters
@@ -53,12 +53,13 @@ class LinearMap:
             return Factored.products(inputs, cotangents)
         return Factored.products(cotangents, inputs)
 
-    def change(self, weight: Factored, inputs: Tensor) -> Tensor:
+    def change(self, weight: Factored, inputs: Tensor, matmul: Product = torch.matmul) -> Tensor:
         """Returns what adding something to the weight adds to the output.
 
         Args:
             weight: What is added.
             inputs: What the map reads: vectors, or ids.
+            matmul: See `Factored.times`.
 
         Returns:
             In the shape of the output.
@@ -67,7 +68,7 @@ class LinearMap:
             return weight.lookup(inputs) * self.scale
         if isinstance(self.module, Conv1D):
             return weight.transposed_times(inputs)
-        return weight.times(inputs)
+        return weight.times(inputs, matmul)
 
     @property
     def scale(self) -> Any:

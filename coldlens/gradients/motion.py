@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.gradients.direction import Direction
-from coldlens.gradients.factored import Factored
+from coldlens.gradients.factored import Factored, Product
 from coldlens.gradients.maps import LinearMap, linear_maps
 from coldlens.models.forward import Edit, residuals
 from coldlens.models.linear import hooked
@@ -34,7 +34,8 @@ def moved(
 
     A part of v that is a tensor is added to the parameter. A part that is a sum of outer products
     is added to the outputs of the linear maps that hold the weight: (W + a G) x = W x + a G x, so
-    neither W nor G is formed or copied.
+    W is not copied. G = Σ_t δ_t a_tᵀ of one map at a time is formed only where that is cheaper
+    than going through ⟨a_t, x⟩, which maps that read the same inputs share.
 
     Args:
         model: The model.
@@ -46,23 +47,42 @@ def moved(
         Nothing.
     """
     dtype = next(iter(values.values())).dtype
-    exchange = dict(values)
+    exchange, matmul = dict(values), _Remembered()
     hooks: dict[nn.Module, Callable[..., Tensor]] = {}
     for name, part in direction.items():
         if isinstance(part, Factored):
             weight = part.to(dtype)
             for place in linear_maps(model)[name]:
-                hooks[place.module] = _shift(place, weight, step)
+                hooks[place.module] = _shift(place, weight, step, matmul)
         elif name in values:
             exchange[name] = _along(values[name], part.to(dtype), step)
     with hooked(hooks), exchanged(model, exchange):
         yield
 
 
-def _shift(place: LinearMap, weight: Factored, step: float | None) -> Callable[..., Tensor]:
+class _Remembered:
+    """A product of matrices that is not computed again for the same ones, next to each other."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def __call__(self, left: Tensor, right: Tensor) -> Tensor:
+        if self._last is None or not (_same(left, self._last[0]) and _same(right, self._last[1])):
+            self._last = left, right, left @ right
+        return self._last[2]
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    known = (one.data_ptr(), one.shape, one.stride(), one.dtype)
+    return known == (other.data_ptr(), other.shape, other.stride(), other.dtype)
+
+
+def _shift(
+    place: LinearMap, weight: Factored, step: float | None, matmul: Product
+) -> Callable[..., Tensor]:
     def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         read = inputs[0] if step is not None else forward_ad.unpack_dual(inputs[0]).primal
-        return _along(output, place.change(weight, read), step)
+        return _along(output, place.change(weight, read, matmul), step)
 
     return hook
 

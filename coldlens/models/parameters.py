@@ -197,9 +197,10 @@ def fingerprint(model: TransformerBridge) -> str:
 
 def _state(tensors: list[Tensor]) -> tuple[float | int, ...]:
     """Returns what changes with the tensors; the probes are for `.data`, which keeps versions."""
-    flat = [tensor.detach().reshape(-1) for tensor in tensors]
-    probes = [
-        one[:: max(1, one.numel() // _PROBED)].sum(dtype=torch.float64).to("cpu") for one in flat
-    ]
+    probes: dict[torch.device, list[Tensor]] = {}
+    for tensor in tensors:
+        flat = tensor.detach().reshape(-1)
+        sample = flat[:: max(1, flat.numel() // _PROBED)]
+        probes.setdefault(tensor.device, []).append(sample.sum(dtype=torch.float64))
     places = [number for one in tensors for number in (one.data_ptr(), one._version)]
-    return (*places, *torch.stack(probes).tolist())
+    return (*places, *(one for found in probes.values() for one in torch.stack(found).tolist()))

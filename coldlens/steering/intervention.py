@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -69,7 +69,7 @@ def prompt_positions(
     return select(positions, prompt_mask, torch.zeros_like(prompt_mask))
 
 
-
+@runtime_checkable
 class Source(Protocol):
     """What computes displacements: a `Steering`, whose methods of these names say more."""
 
@@ -83,13 +83,13 @@ class Source(Protocol):
         """Returns the displacements of a padded batch."""
         ...
 
-    def field_from(
+    def begin_field(
         self,
         tokens: Int[Tensor, "row pos"],
         attention_mask: Bool[Tensor, "row pos"],
-        streams: Displacements,
-    ) -> Displacements:
-        """Returns the same from the unsteered residual streams."""
+        layers: tuple[int, ...],
+    ) -> Callable[[Displacements], Displacements]:
+        """Returns what makes them of the unsteered residual streams."""
         ...
 
 
@@ -122,13 +122,13 @@ def steered(
             position was ever steered.
     """
     check_positions(positions, generating=True)
-    state = _Run(source, tuple(layers), eta, positions)
     points = model.hook_dict
+    state = _Run(source, tuple(layers), eta, positions, points[hook_name(layers[0])])
     with ExitStack() as stack:
         before = model.original_model.register_forward_pre_hook(state.begin, with_kwargs=True)
         stack.callback(before.remove)
         for layer in layers:
-            handle = points[hook_name(layer)].register_forward_hook(state.hook_at(layer))
+            handle = points[hook_name(layer)].register_forward_hook(state.hooks[layer])
             stack.callback(handle.remove)
         yield
     state.check()
@@ -137,25 +137,26 @@ def steered(
 class _Run:
     """What the hooks of one steered block share.
 
-    `begin` runs before each forward and works out the prompt and the steered positions; the hook
-    at a steered layer adds the displacement of the columns being computed; `check` runs after the
-    block, so that nothing is skipped silently.
-
-    The displacement is computed in the hook, from the residual stream that came there, where that
-    is the one that coldlens would read: of a single layer that no other steering or later hook
-    changes, unpadded or padded on the right, and not in float64, which coldlens computes without
-    the float32 parts that models have. Else it is computed in `begin`.
+    `begin` runs before each forward and works out the prompt, the steered positions and the
+    displacement; the hook at a steered layer adds that of the columns being computed; `check`
+    runs after the block, so that nothing is skipped silently.
     """
 
     def __init__(
-        self, source: Source, layers: tuple[int, ...], eta: float, positions: Positions
+        self,
+        source: Source,
+        layers: tuple[int, ...],
+        eta: float,
+        positions: Positions,
+        first: Module,
     ) -> None:
         self.source, self.layers, self.eta, self.positions = source, layers, eta, positions
+        self.first, self.hooks = first, {layer: self._hook_at(layer) for layer in layers}
         self.forwards, self.fired = 0, dict.fromkeys(layers, 0)
         self.touched = False
         self.previous: Tensor | None = None
-        self.prompt = torch.zeros(0, 0, dtype=torch.long)
         self.prompt_mask = torch.zeros(0, 0, dtype=torch.bool)
+        self.finish: Callable[[Displacements], Displacements] = dict
         self.changes: Displacements = {}
         self.mask = self.prompt_mask
         self.window = slice(None)
@@ -178,28 +179,24 @@ class _Run:
                 fix="Enter the block before the prompt is run",
             )
         if past == 0 and not self._continues(tokens):
-            self._new_prompt(tokens, kwargs.get("attention_mask"))
-            if not self._reads_along(module, kwargs):
-                self._displace(None)
+            attention = kwargs.get("attention_mask")
+            mask = (torch.ones_like(tokens) if attention is None else attention).bool()
+            self._new_prompt(tokens, mask, self._reads_along(module, mask, kwargs))
         if past == 0:
             self.previous = tokens
         self._place(past, tokens.shape[1])
         self.forwards += 1
 
-    def hook_at(self, layer: int) -> Callable[[Module, Any, Tensor], Tensor | None]:
-        def hook(point: Module, _inputs: Any, output: Tensor) -> Tensor | None:
-            if measuring():
-                return None
-            self.fired[layer] += 1
-            if layer not in self.changes:
-                last = next(reversed(point._forward_hooks.values())) is hook
-                self._displace({layer: output.detach()} if last else None)
-            return self._add(layer, output)
+    def _hook_at(self, layer: int) -> Callable[[Module, Any, Tensor], Tensor | None]:
+        return lambda _module, _inputs, output: self._add(layer, output)
 
-        return hook
-
-    def _add(self, layer: int, residual: Tensor) -> Tensor:
+    def _add(self, layer: int, residual: Tensor) -> Tensor | None:
+        if measuring():
+            return None
+        self.fired[layer] += 1
         prompt = self.prompt_mask.shape[1]
+        if layer not in self.changes:
+            self._keep(self.finish({layer: residual.detach()[:, :prompt]}))
         change = self.changes[layer]
         columns = torch.arange(self.window.start, self.window.stop, device=change.device)
         change = change[:, columns.clamp(max=prompt - 1)]
@@ -236,33 +233,36 @@ class _Run:
             and bool(torch.equal(tokens[:, :-1], before))
         )
 
-    def _new_prompt(self, tokens: Tensor, attention: Tensor | None) -> None:
-        mask = torch.ones_like(tokens) if attention is None else attention
-        self.prompt, self.prompt_mask, self.changes = tokens, mask.bool(), {}
+    def _reads_along(self, module: Module, mask: Tensor, kwargs: dict[str, Any]) -> bool:
+        """Returns whether the forward at hand has the residual stream that coldlens would read.
 
-    def _reads_along(self, module: Module, kwargs: dict[str, Any]) -> bool:
-        hooks = module._forward_pre_hooks.values()
-        runs = [hook for hook in hooks if isinstance(getattr(hook, "__self__", None), _Run)]
-        mask = self.prompt_mask
+        At a single layer, that no other steering and no later hook changes; with the real tokens
+        first; and not in float64, where coldlens computes without the model's float32 parts.
+        """
+        others = [getattr(hook, "__self__", None) for hook in module._forward_pre_hooks.values()]
         return (
-            len(self.layers) == len(runs) == 1
+            len(self.layers) == 1
+            and not any(isinstance(other, _Run) and other is not self for other in others)
+            and next(reversed(self.first._forward_hooks.values())) is self.hooks[self.layers[0]]
             and kwargs.get("position_ids") is None
             and next(module.parameters()).dtype != torch.float64
             and bool((mask[:, 1:] <= mask[:, :-1]).all())
         )
 
-    def _displace(self, streams: Displacements | None) -> None:
-        tokens, mask = self.prompt, self.prompt_mask
-        if streams is None:
-            chosen = prompt_positions(self.positions, mask)
-            intervention = Intervention(self.layers, self.eta, chosen)
-            changes = self.source.field(tokens, mask, self.layers, intervention)
-        else:
-            changes = self.source.field_from(tokens, mask, streams)
+    def _new_prompt(self, tokens: Tensor, mask: Tensor, reads_along: bool) -> None:
+        self.prompt_mask, self.changes = mask, {}
+        if reads_along:
+            self.finish = self.source.begin_field(tokens, mask, self.layers)
+            return
+        intervention = Intervention(self.layers, self.eta, prompt_positions(self.positions, mask))
+        self._keep(self.source.field(tokens, mask, self.layers, intervention))
+
+    def _keep(self, changes: Displacements) -> None:
         # Generated columns take the displacement of the last prompt token: with right padding
         # that is not the last column.
+        mask = self.prompt_mask
         last = (mask.cumsum(1) * mask).argmax(1)
-        rows = torch.arange(len(tokens), device=tokens.device)
+        rows = torch.arange(len(mask), device=mask.device)
         for layer, change in changes.items():
             if not change.any():
                 raise SteeringError(

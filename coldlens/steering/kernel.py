@@ -1,5 +1,6 @@
 """Steerings from a kernel: the linear one on representations, and the empirical NTK itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -43,14 +44,14 @@ class LinearKernelSteering(Steering):
             residuals(self.model, tokens, attention_mask, layers, edit=edit)
         return found
 
-    def field_from(
+    def begin_field(
         self,
         tokens: Int[Tensor, "row pos"],
         attention_mask: Bool[Tensor, "row pos"],
-        streams: Displacements,
-    ) -> Displacements:
-        """Returns the gradients weighted by similarity to each token; see `Steering.field_from`."""
-        return {layer: self._at(layer, residual) for layer, residual in streams.items()}
+        layers: tuple[int, ...],
+    ) -> Callable[[Displacements], Displacements]:
+        """Returns what reads the residual streams, its only need; see `Steering.begin_field`."""
+        return lambda streams: {layer: self._at(layer, one) for layer, one in streams.items()}
 
     def _at(self, layer: int, residual: Float[Tensor, "row pos d"]) -> Float[Tensor, "row pos d"]:
         place = self.place(layer)

@@ -1,5 +1,6 @@
 """Steerings from a direction in parameter space: finite differences, forward mode, real steps."""
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
@@ -160,21 +161,26 @@ class DifferenceSteering(ParametricSteering):
         dtype = working_dtype(self.model)
         return {layer: values.to(dtype) for layer, values in found.items()}
 
-    def field_from(
+    def begin_field(
         self,
         tokens: Int[Tensor, "row pos"],
         attention_mask: Bool[Tensor, "row pos"],
-        streams: Displacements,
-    ) -> Displacements:
-        """Returns the differences to a stream as accurate as the moved one; see `Steering`."""
-        layers = tuple(streams)
-        accurate = streams[layers[0]].dtype == working_dtype(self.model)
+        layers: tuple[int, ...],
+    ) -> Callable[[Displacements], Displacements]:
+        """Returns the difference to the moved model, which alone runs; see `Steering.begin_field`.
+
+        Under the central scheme, or where both forwards are more accurate than the model, no side
+        of the difference is the model's own stream, so both run.
+        """
+        accurate = next(self.model.original_model.parameters()).dtype == working_dtype(self.model)
         if self.scheme == "central" or self.double or not accurate:
-            return self.field(tokens, attention_mask, layers)
+            return super().begin_field(tokens, attention_mask, layers)
         moved = moved_residuals(
             self.model, self.direction, self.step, tokens, attention_mask, layers
         )
-        return {layer: self.scale * (moved[layer] - stream) for layer, stream in streams.items()}
+        return lambda streams: {
+            layer: self.scale * (moved[layer] - stream) for layer, stream in streams.items()
+        }
 
     def _difference(
         self,

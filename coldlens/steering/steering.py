@@ -2,7 +2,7 @@
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -115,27 +115,28 @@ class Steering(ABC):
             A displacement a layer; arbitrary at padding.
         """
 
-    def field_from(
+    def begin_field(
         self,
         tokens: Int[Tensor, "row pos"],
         attention_mask: Bool[Tensor, "row pos"],
-        streams: Displacements,
-    ) -> Displacements:
-        """Computes the displacement of a padded batch whose residual stream was read already.
+        layers: tuple[int, ...],
+    ) -> Callable[[Displacements], Displacements]:
+        """Computes the displacement of a padded batch whose residual stream is read elsewhere.
 
-        Equal to `field` up to rounding. A method that would read the unsteered residual stream
-        itself saves that forward pass here.
+        Equal to `field` up to rounding; a method that needs the unsteered residual stream leaves
+        it to the caller, who reads it anyway, and saves that forward pass.
 
         Args:
             tokens: Token ids.
             attention_mask: True at real tokens.
-            streams: The unsteered residual stream of some of the fitted layers, ascending, in the
-                dtype of the model.
+            layers: Some of the fitted layers, ascending.
 
         Returns:
-            A displacement for each of these layers; arbitrary at padding.
+            What makes the displacements of the unsteered residual streams of these layers, in the
+            model's own dtype.
         """
-        return self.field(tokens, attention_mask, tuple(streams))
+        found = self.field(tokens, attention_mask, layers)
+        return lambda _streams: found
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:

@@ -9,6 +9,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.directions import Method
 from coldlens.errors import ArgumentError
+from coldlens.evaluation.evaluate import sides_read
+from coldlens.evaluation.questions import require_read_back
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.tokens import encode
 from coldlens.losses import Loss, loss_name
@@ -110,7 +112,9 @@ def make_plan(
     sets = {behaviour: _sets(splits, capability) for behaviour, splits in data.items()}
     for found in sets.values():
         for split, questions in found.items():
-            metrics_of(split, grid.metrics, questions, encode(model, questions))
+            encoded = encode(model, questions)
+            sides = sides_read(metrics_of(split, grid.metrics, questions, encoded))
+            require_read_back(grid.positions, questions.name, encoded, sides)
     units = [Unit.base(behaviour) for behaviour in data]
     for behaviour, splits in data.items():
         units += _units(model, behaviour, splits, methods, losses, sizes, seeds)

@@ -64,6 +64,17 @@ def test_a_completion_is_read_as_if_generated(model, steering, positions):
         assert row.log_prob_positive == pytest.approx(np.mean(logs), abs=1e-5)
 
 
+def test_answers_of_one_token_among_longer_ones_do_not_depend_on_the_batch(model, steering):
+    assert {len(question.positive) > 1 for question in encode(model, TEXTS)} == {True, False}
+    one, all_ = (
+        evaluate(
+            model, TEXTS, steering, 1, 0.5, "generated", metrics=["perplexity"], batch_size=size
+        ).table
+        for size in (1, 99)
+    )
+    assert one.nll.to_numpy() == pytest.approx(all_.nll.to_numpy(), abs=1e-5)
+
+
 def test_without_steering_there_is_no_second_set_of_columns(model):
     table = evaluate(model, LETTERS).table
     assert not [name for name in table if name.startswith("unsteered_")]

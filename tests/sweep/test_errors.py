@@ -20,6 +20,14 @@ BAD = {
     "eta": (dict(etas=(0.1, -1)), ArgumentError, "found etas = -1"),
     "layer": (dict(layers=(3,)), ArgumentError, "found layer 3"),
     "position": (dict(positions="answer"), ExampleError, "found 'answer'"),
+    "generated": (
+        dict(positions="generated", metrics=["choice"], capability=None),
+        ExampleError,
+        "found 'generated', with answers of one token: it is read before it is generated. Use",
+    ),
+    "first generated": (
+        dict(positions="first_generated"), ExampleError, "found 'first_generated', with answers"
+    ),
     "method": (dict(methods=["CAA"]), ArgumentError, "found 'CAA'"),
     "no method": (dict(methods=[]), ArgumentError, "one method, and each once; found none"),
     "twice": (dict(methods=["DiffMean", "DiffMean"]), ArgumentError, "found DiffMean twice"),

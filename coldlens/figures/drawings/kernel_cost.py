@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
@@ -89,19 +90,27 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def reading(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Returns how many bounds are met, and which are missed by what.
+    """Returns how many bounds are met, the tightest of these, and which are missed by what.
 
     Args:
         tables: `bounds`.
     """
     known = tables["bounds"].dropna(subset="limit")
     missed = known[~known.holds.astype(bool)]
-    parts = [
-        f"{row.claim}: {row.measured:.3g} where {row.relation} {row.limit:g} was aimed at"
-        for row in missed.itertuples()
-    ]
-    rest = f"; missed are: {'; '.join(parts)}" if parts else ""
-    return f"{len(known) - len(missed)} of {len(known)} bounds on time and memory are met{rest}."
+    met = known.drop(missed.index)
+    parts = [f"{len(met)} of {len(known)} bounds on time and memory are met"]
+    margins = np.log(met.measured / met.limit).abs()
+    if len(met):
+        parts.append(f"the tightest is {_words(met.loc[margins.idxmin()])}")
+    if len(missed):
+        parts.append(f"missed are {'; '.join(_words(row) for _, row in missed.iterrows())}")
+    return (
+        "; ".join([f"{len(met)} of {len(known)} bounds on time and memory are met", *parts]) + "."
+    )
+
+
+def _words(bound: pd.Series) -> str:
+    return f"{bound.claim}: {bound.measured:.3g} (bound {bound.relation} {bound.limit:g})"
 
 
 DRAWING = Drawing(

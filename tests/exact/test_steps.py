@@ -1,0 +1,32 @@
+"""The ladder of the automatic step, on errors that are known."""
+
+import pytest
+
+from coldlens.directions.epsilon import FACTOR, PILOT_PROMPTS, _best, pilot
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("start", [1.0, 0.3, 0.1])
+def test_the_best_step_is_found_from_what_neighbours_differ_by(order, start):
+    curve, noise = 0.2, 1e-6
+    steps = [start / FACTOR**place for place in range(12)]
+    gaps = [
+        (
+            (curve * (step**order - (step / FACTOR) ** order)) ** 2
+            + (1 + FACTOR**2) * (noise / step) ** 2
+        )
+        ** 0.5
+        for step in steps
+    ]
+    stop = next(i for i, gap in enumerate(gaps) if i and gap > 4 * min(gaps[:i]))
+    found, error = _best(start, gaps[: stop + 1], order)
+    best = (noise / (curve * order**0.5)) ** (1 / (order + 1))
+    expected = ((curve * best**order) ** 2 + (noise / best) ** 2) ** 0.5
+    assert 0.8 < found / best < 1.25
+    assert 0.9 < error / expected < 1.1
+
+
+def test_the_pilot_reads_few_tokens():
+    assert pilot([(1,) * 100] * 3) == [(1,) * 100]
+    assert pilot([(1,) * 30] * 9) == [(1,) * 30] * 3
+    assert len(pilot([(1, 2)] * 50)) == PILOT_PROMPTS
