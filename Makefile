@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-notebooks notebooks docs analyses figures report lint format train-demo clean
+.PHONY: demo test test-slow test-notebooks notebooks docs analyses figures benchmark report lint format train-demo clean
 
 demo: $(READY)
 	$(BIN)/coldlens compare --model demo --examples demo/refusal --out out/demo
@@ -33,6 +33,10 @@ analyses: $(READY)
 
 figures: $(READY)
 	$(BIN)/coldlens figures
+
+# Makes an environment for the libraries that it compares with.
+benchmark: $(READY)
+	$(BIN)/python -m analyses.benchmark
 
 report: $(READY)
 	$(BIN)/coldlens report --model demo --examples demo/sycophancy --out out/report.html

@@ -46,7 +46,7 @@ def test_quick_runs_make_tables_that_can_be_drawn_and_read(monkeypatch, tmp_path
     ((model, folder),) = [
         (path.name, path / name) for path in tmp_path.iterdir() if (path / name).is_dir()
     ]
-    assert model == ("random" if name in ("cost", "kernel_cost") else "demo")
+    assert model == ("random" if name in ("cost", "kernel_cost", "benchmark") else "demo")
     tables = analysis_of(name).drawing.kind.tables
     assert {path.stem for path in folder.glob("*.csv")} == set(tables)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}

@@ -3,6 +3,7 @@
 from coldlens.figures.drawing import Drawing
 from coldlens.figures.drawings import (
     behaviours,
+    benchmark,
     cost,
     direction_cosines,
     effect_and_side_effect,
@@ -33,6 +34,7 @@ DRAWINGS: dict[str, Drawing] = {
         pluralistic,
         cost,
         kernel_cost,
+        benchmark,
     )
 }
 """Every figure by name, in the order of the index page."""
