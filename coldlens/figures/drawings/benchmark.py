@@ -1,4 +1,4 @@
-"""Measured ratios in units of what is promised, and time against size beside other libraries."""
+"""Measured ratios in units of their bounds, and time against size beside other libraries."""
 
 # What pandas gives for a column or a group is a union that only a test can narrow.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
@@ -31,35 +31,33 @@ _MODELS = ({"marker": "o", "color": "#0072b2"}, {"marker": "s", "color": "#d55e0
 
 
 def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draws promised ratios of time, and below them time against size.
+    """Draws ratios of time in units of their bounds, and below them time against size.
 
     Args:
         tables: `bounds` and `lines`.
 
     Returns:
-        The figure: on top a row a promise and a mark a model; at the bottom a panel an axis.
+        The figure: on top a row a bound and a mark a model; at the bottom a panel an axis.
     """
     lines = tables["lines"]
     axes = list(dict.fromkeys(lines["axis"]))
     with styled():
-        figure, panels = plt.subplot_mosaic(
-            [["promises"] * len(axes), axes],
-            figsize=(TWO_COLUMNS, 6.6),
-            height_ratios=(2.6, 1),
-        )
-        _promises(panels["promises"], tables["bounds"])
-        for axis in axes:
-            _growth(panels[axis], lines[lines["axis"] == axis])
-            panels[axis].set_xlabel(AXES[axis])
-        panels[axes[0]].set_ylabel("time (s)")
-        handles, labels = panels[axes[0]].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        figure = plt.figure(figsize=(TWO_COLUMNS, 6.6))
+        top, bottom = figure.subfigures(2, 1, height_ratios=(2.4, 1))
+        _bounds(top.subplots(), tables["bounds"])
+        panels = bottom.subplots(1, len(axes), squeeze=False)[0]
+        for panel, axis in zip(panels, axes, strict=True):
+            _growth(panel, lines[lines["axis"] == axis])
+            panel.set_xlabel(AXES[axis])
+        panels[0].set_ylabel("time (s)")
+        handles, labels = panels[0].get_legend_handles_labels()
+        bottom.legend(handles, labels, loc="outside lower center", ncols=len(labels))
         plt.close(figure)
     return figure
 
 
 def reading(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Returns what the directions cost beside other libraries, and which promises are kept.
+    """Returns what the directions cost beside other libraries, and which bounds are met.
 
     Args:
         tables: `bounds`.
@@ -74,7 +72,7 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
     return compared + kernel_cost.reading(tables)
 
 
-def _promises(axes: Axes, bounds: pd.DataFrame) -> None:
+def _bounds(axes: Axes, bounds: pd.DataFrame) -> None:
     known = bounds[(bounds.measure == "time") & bounds.limit.notna()]
     labels = list(dict.fromkeys(f"{row.what}  /  {row.against}" for row in known.itertuples()))
     models = list(dict.fromkeys(known.parameters))
@@ -96,7 +94,7 @@ def _promises(axes: Axes, bounds: pd.DataFrame) -> None:
             **looks,
         )
     axes.axvline(1, color="0.4", linewidth=0.8)
-    axes.set(xscale="log", xlabel="time / what is promised at most")
+    axes.set(xscale="log", xlabel="time / its bound")
     axes.xaxis.set_major_locator(FixedLocator([0.25, 0.5, 0.75, 1, 1.5, 2, 4]))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_locator(NullLocator())

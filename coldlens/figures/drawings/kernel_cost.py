@@ -98,15 +98,13 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
     known = tables["bounds"].dropna(subset="limit")
     missed = known[~known.holds.astype(bool)]
     met = known.drop(missed.index)
-    parts = [f"{len(met)} of {len(known)} bounds on time and memory are met"]
+    parts = [f"{len(met)} of {len(known)} bounds are met"]
     margins = np.log(met.measured / met.limit).abs()
     if len(met):
         parts.append(f"the tightest is {_words(met.loc[margins.idxmin()])}")
     if len(missed):
         parts.append(f"missed are {'; '.join(_words(row) for _, row in missed.iterrows())}")
-    return (
-        "; ".join([f"{len(met)} of {len(known)} bounds on time and memory are met", *parts]) + "."
-    )
+    return "; ".join(parts) + "."
 
 
 def _words(bound: pd.Series) -> str:
