@@ -43,7 +43,7 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
     axes = list(dict.fromkeys(lines["axis"]))
     with styled():
         figure = plt.figure(figsize=(TWO_COLUMNS, 6.6))
-        top, bottom = figure.subfigures(2, 1, height_ratios=(2.4, 1))
+        top, bottom = figure.subfigures(2, 1, height_ratios=(2.4, 1)).tolist()
         _bounds(top.subplots(), tables["bounds"])
         panels = bottom.subplots(1, len(axes), squeeze=False)[0]
         for panel, axis in zip(panels, axes, strict=True):
