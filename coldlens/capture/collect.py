@@ -97,7 +97,11 @@ def collect(
         whole = bool(part.parameter_gradients)
         leaves = {name: point[name].detach().requires_grad_() for name in tensors if whole}
         loader = batches(encoded, sides, batch_size, device=device)
-        with exchanged(model, {**point, **leaves}), recorded(maps if whole else []) as calls:
+        with (
+            exchanged(model, {**point, **leaves}),
+            recorded(maps if whole else []) as calls,
+            torch.autocast(device.type, enabled=False),
+        ):
             for batch in tqdm(loader, total=total, desc="examples", disable=not progress):
                 run_batch(model, batch, layers, part, leaves, gathered, calls)
     return gathered.evidence(examples, encoded, batch_size, progress)

@@ -24,9 +24,9 @@ class ColdFD(GradientMethod):
 
     Attributes:
         loss: The loss; None for DPO on paired data, cross-entropy on positive-only data.
-        epsilon: ε, or `"auto"`: beginning at the step that moves the residual stream by about √u
-            (forward) or u^⅓ (central) of its norm, u the unit round-off, ε goes down a ladder
-            until neighbouring estimates agree no better; see `automatic_step`.
+        epsilon: ε, or `"auto"`: beginning at steps well above that which moves the residual stream
+            by √u (forward) or u^⅓ (central) of its norm, u the unit round-off, a ladder goes down
+            and finds where truncation and rounding meet; see `automatic_step`.
         scheme: `"forward"` (error ∝ ε) or `"central"` (error ∝ ε²): the same two forwards, but
             neither is the unsteered one.
 

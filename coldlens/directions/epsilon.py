@@ -1,6 +1,7 @@
 """The step of a finite difference in parameter space, chosen by its effect on the output."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from coldlens.steering.parametric import Scheme
 
 PILOT_PROMPTS = 8
 PILOT_TOKENS = 64
-"""The ladder reads prompts until they have so many tokens together, and no more than so many."""
+"""The ladder reads whole prompts, until they have so many tokens or are so many."""
 PILOT_STEP = 1e-4
 """First guess of ε‖g‖/‖θ‖."""
 FACTOR = 4.0
@@ -27,7 +28,7 @@ LONGEST = 16
 TURNED = 4.0
 """The ladder ends when two neighbours disagree this much more than the best two did."""
 RESOLVED: dict[Scheme, float] = {"forward": 2e-3, "central": 2e-4}
-"""The error, relative, above which a difference needs float64: some eight times √u and u^⅔, the
+"""The error, relative, above which a difference needs float64: about ten times √u and u^⅔, the
 errors where no layer is more curved and no coordinate larger than the others."""
 ORDER: dict[Scheme, int] = {"forward": 1, "central": 2}
 """The power of ε that the truncation error goes with."""
@@ -125,6 +126,9 @@ def _search(
 
     Returns:
         ε, and the relative error to expect of it, a mean over layers.
+
+    Raises:
+        NumericsError: If estimates are not finite.
     """
     base = at(0.0)
 
@@ -142,6 +146,14 @@ def _search(
         below = slope(epsilon / FACTOR ** (len(gaps) + 1))
         gaps.append(_disagreement(above, below))
         above = below
+    if not math.isfinite(gaps[-1]):
+        gaps.pop()
+    if not gaps:
+        raise NumericsError(
+            expected="finite differences of the residual stream",
+            found=f"inf or nan at epsilon = {epsilon:.3g}",
+            fix="Give epsilon as a number, or use ColdJVP",
+        )
     return _best(epsilon, gaps, ORDER[scheme])
 
 
@@ -157,7 +169,8 @@ def _best(epsilon: float, gaps: list[float], order: int) -> tuple[float, float]:
         A step between the two that agree best, and the error to expect of it.
     """
     steps = [epsilon / FACTOR**place for place in range(len(gaps))]
-    # Squared, truncation and noise of a pair add up to k² · bent + n² · loud.
+    # Squared, truncation and noise of a pair add up to k² · bent + n² · loud, as if rounded apart:
+    # that two forward estimates share their base makes n an eighth less.
     bent = [(step**order - (step / FACTOR) ** order) ** 2 for step in steps]
     loud = [(1 + FACTOR**2) / step**2 for step in steps]
     place = gaps.index(min(gaps))
@@ -185,5 +198,7 @@ def _relative_move(moved: list[Tensor], base: list[Tensor], epsilon: float) -> f
 
 
 def _disagreement(above: list[Tensor], below: list[Tensor]) -> float:
-    gaps = [(a - b).norm() / b.norm() for a, b in zip(above, below, strict=True)]
+    pairs = [((a - b).norm(), b.norm()) for a, b in zip(above, below, strict=True)]
+    # A layer that does not move at all agrees with itself.
+    gaps = [torch.where(gap == 0, gap, gap / size) for gap, size in pairs]
     return torch.stack(gaps).mean().item()

@@ -138,4 +138,5 @@ def index_page(entries: list[Entry], out: Path) -> str:
 
 def _origin(about: dict[str, Any]) -> str:
     data = f", {about['data']}" if "data" in about else ""
-    return f"`{about['analysis']}`{data}, {about['date'][:10]}"
+    quick = ", quick settings: few examples" if about["settings"].get("quick") else ""
+    return f"`{about['analysis']}`{data}{quick}, {about['date'][:10]}"

@@ -1,4 +1,4 @@
-"""A matrix as a sum of outer products: the gradient of a linear map, never formed.
+"""A matrix as a sum of outer products: the gradient of a linear map, kept unformed.
 
 The gradient of W in y_t = W a_t is Σ_t δ_t a_tᵀ, with δ_t the gradient of y_t: its rank is at most
 the number of tokens. That of an embedding adds one row a token.

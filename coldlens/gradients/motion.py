@@ -64,17 +64,22 @@ class _Remembered:
     """A product of matrices that is not computed again for the same ones, next to each other."""
 
     def __init__(self) -> None:
-        self._last: tuple[Tensor, Tensor, Tensor] | None = None
+        self._of: tuple[object, ...] | None = None
+        self._kept: tuple[Tensor, ...] = ()
 
     def __call__(self, left: Tensor, right: Tensor) -> Tensor:
-        if self._last is None or not (_same(left, self._last[0]) and _same(right, self._last[1])):
-            self._last = left, right, left @ right
-        return self._last[2]
+        of = (*_state(left), *_state(right))
+        if of != self._of:
+            # Both are kept, so that no other tensor gets their place in memory.
+            self._of, self._kept = of, (left, right, left @ right)
+        return self._kept[-1]
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    known = (one.data_ptr(), one.shape, one.stride(), one.dtype)
-    return known == (other.data_ptr(), other.shape, other.stride(), other.dtype)
+def _state(one: Tensor) -> tuple[object, ...]:
+    """Returns what tells two tensors apart, or one from itself after a change in place."""
+    # What is made in inference mode has no version: never the same.
+    version = object() if one.is_inference() else one._version
+    return one.data_ptr(), one.shape, one.stride(), one.dtype, version
 
 
 def _shift(

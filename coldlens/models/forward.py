@@ -43,7 +43,7 @@ def residuals(
     the model itself. The model sees the real tokens first and the padding last, where a causal
     model needs no mask and position ids are those of the row alone, so padding changes no value
     at a real token; tensors come and go in the caller's layout. Float64 parameters compute in
-    float64 throughout (`full_precision`).
+    float64 throughout (`full_precision`), and autocast does not act.
 
     Args:
         model: The model.
@@ -86,7 +86,7 @@ def residuals(
             wanted = layout.inward(some)
             handles.append(model.unembed.register_forward_pre_hook(_picking(wanted)))
         packed = layout.inward(tokens)
-        with full_precision(model):
+        with full_precision(model), torch.autocast(packed.device.type, enabled=False):
             result = model(
                 packed,
                 attention_mask=torch.ones_like(packed),

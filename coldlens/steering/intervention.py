@@ -18,6 +18,9 @@ from coldlens.models.guards import hook_name
 
 Displacements = dict[int, Float[Tensor, "row pos d"]]
 
+_READ = ("input_ids", "attention_mask")
+"""Tensors among the model's arguments that coldlens gives it too."""
+
 
 @dataclass(frozen=True)
 class Intervention:
@@ -72,6 +75,11 @@ def prompt_positions(
 @runtime_checkable
 class Source(Protocol):
     """What computes displacements: a `Steering`, whose methods of these names say more."""
+
+    @property
+    def model(self) -> TransformerBridge:
+        """The model that was fitted."""
+        ...
 
     def field(
         self,
@@ -156,7 +164,7 @@ class _Run:
         self.touched = False
         self.previous: Tensor | None = None
         self.prompt_mask = torch.zeros(0, 0, dtype=torch.bool)
-        self.finish: Callable[[Displacements], Displacements] = dict
+        self.finish: Callable[[Displacements], Displacements] | None = None
         self.changes: Displacements = {}
         self.mask = self.prompt_mask
         self.window = slice(None)
@@ -181,7 +189,9 @@ class _Run:
         if past == 0 and not self._continues(tokens):
             attention = kwargs.get("attention_mask")
             mask = (torch.ones_like(tokens) if attention is None else attention).bool()
-            self._new_prompt(tokens, mask, self._reads_along(module, mask, kwargs))
+            others = [*args[1:], *(v for k, v in kwargs.items() if k not in _READ)]
+            plain = not any(isinstance(value, Tensor) for value in others)
+            self._new_prompt(tokens, mask, plain and self._reads_along(module, mask))
         if past == 0:
             self.previous = tokens
         self._place(past, tokens.shape[1])
@@ -195,7 +205,7 @@ class _Run:
             return None
         self.fired[layer] += 1
         prompt = self.prompt_mask.shape[1]
-        if layer not in self.changes:
+        if self.finish is not None:
             self._keep(self.finish({layer: residual.detach()[:, :prompt]}))
         change = self.changes[layer]
         columns = torch.arange(self.window.start, self.window.stop, device=change.device)
@@ -233,24 +243,26 @@ class _Run:
             and bool(torch.equal(tokens[:, :-1], before))
         )
 
-    def _reads_along(self, module: Module, mask: Tensor, kwargs: dict[str, Any]) -> bool:
+    def _reads_along(self, module: Module, mask: Tensor) -> bool:
         """Returns whether the forward at hand has the residual stream that coldlens would read.
 
-        At a single layer, that no other steering and no later hook changes; with the real tokens
-        first; and not in float64, where coldlens computes without the model's float32 parts.
+        Of the very model that was fitted, which may have hooks; at a single layer, that no other
+        steering and no later hook changes; with the real tokens first; and neither in float64,
+        where coldlens computes without the model's float32 parts, nor under autocast.
         """
         others = [getattr(hook, "__self__", None) for hook in module._forward_pre_hooks.values()]
         return (
             len(self.layers) == 1
+            and self.source.model.original_model is module
             and not any(isinstance(other, _Run) and other is not self for other in others)
             and next(reversed(self.first._forward_hooks.values())) is self.hooks[self.layers[0]]
-            and kwargs.get("position_ids") is None
             and next(module.parameters()).dtype != torch.float64
+            and not torch.is_autocast_enabled(mask.device.type)
             and bool((mask[:, 1:] <= mask[:, :-1]).all())
         )
 
     def _new_prompt(self, tokens: Tensor, mask: Tensor, reads_along: bool) -> None:
-        self.prompt_mask, self.changes = mask, {}
+        self.prompt_mask = mask
         if reads_along:
             self.finish = self.source.begin_field(tokens, mask, self.layers)
             return
@@ -268,10 +280,11 @@ class _Run:
                 raise SteeringError(
                     expected=f"a displacement at layer {layer} that is not zero",
                     found="zero: steering would do nothing",
-                    fix="For ColdKernel choose positions whose gradient is not zero",
+                    fix="Choose positions whose gradient is not zero, or another epsilon",
                 )
             filled = torch.where(mask.unsqueeze(-1), change, change[rows, last].unsqueeze(1))
             self.changes[layer] = filled
+        self.finish = None
 
     def _place(self, past: int, width: int) -> None:
         prompt = self.prompt_mask.shape[1]

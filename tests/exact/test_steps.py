@@ -1,8 +1,10 @@
 """The ladder of the automatic step, on errors that are known."""
 
 import pytest
+import torch
 
-from coldlens.directions.epsilon import FACTOR, PILOT_PROMPTS, _best, pilot
+from coldlens.directions.epsilon import FACTOR, PILOT_PROMPTS, _best, _search, pilot
+from coldlens.errors import NumericsError
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -30,3 +32,25 @@ def test_the_pilot_reads_few_tokens():
     assert pilot([(1,) * 100] * 3) == [(1,) * 100]
     assert pilot([(1,) * 30] * 9) == [(1,) * 30] * 3
     assert len(pilot([(1, 2)] * 50)) == PILOT_PROMPTS
+
+
+def moving(step):
+    return 1.0 + step * torch.ones(3, 3) + step**2
+
+
+def test_a_layer_that_does_not_move_has_no_say():
+    alone, error = _search(lambda step: [moving(step)], "forward", 1e-3, 6e-8)
+    still = torch.full((1, 3), 5.0)
+    both, half = _search(lambda step: [still, moving(step)], "forward", 1e-3, 6e-8)
+    assert both == pytest.approx(alone)
+    assert half == pytest.approx(error / 2)
+
+
+def test_estimates_that_are_not_finite_are_an_error():
+    """At the second step one layer does not move any more, so that its estimate is zero."""
+
+    def at(step):
+        return [torch.full((1, 3), 5.0 + (step > 2e-3)), moving(step)]
+
+    with pytest.raises(NumericsError, match="finite differences of the residual stream"):
+        _search(at, "forward", 1e-3, 6e-8)

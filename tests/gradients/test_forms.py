@@ -286,3 +286,18 @@ def test_low_rank_needs_eager_attention():
             ColdFD(gradient="low_rank").fit(model, data_of("llama", "paired"))
     finally:
         config._attn_implementation = "eager"
+
+
+@pytest.mark.parametrize("kind", ["tangent", "forward"])
+@pytest.mark.parametrize("point", ["blocks.1.attn.k.hook_in", "blocks.1.mlp.in.hook_in"])
+def test_a_hook_that_changes_an_input_in_place_is_seen(kind, point):
+    """Maps share products of equal inputs, but the input of one map may not be that of the next."""
+    model, examples = zoo.bridge("llama"), DATA["paired"]
+    found = []
+    for form in ("dense", "factored"):
+        steering = METHODS[kind](0.05, form).fit(model, examples)
+        plain = steering.displacement(TOKENS, MASK)
+        with model.hooks(fwd_hooks=[(point, lambda value, hook: value.zero_())]):
+            found.append(flat(steering.displacement(TOKENS, MASK)))
+    assert_close(found[1], found[0], 1e-4)
+    assert_far(found[1], flat(plain), 1e-2)

@@ -101,3 +101,20 @@ def test_automatic_step_suits_the_dtype(examples, architecture, dtype, scheme):
         if dtype != torch.float64:
             bounds = {"forward": 3e-3, "central": 3e-4}
         assert error < bounds[scheme]
+
+
+@pytest.mark.parametrize("method", [ColdFD(epsilon=0.05), ColdJVP()], ids=lambda one: one.label)
+def test_autocast_does_not_get_into_a_displacement(llama, examples, method):
+    steering, ids = method.fit(llama, examples), torch.tensor([[1, 7, 8, 9, 5]])
+    expected, read = steering.displacement(ids)[1], []
+    handle = llama.hook_dict["blocks.2.hook_resid_pre"].register_forward_hook(
+        lambda _point, _inputs, output: read.append(output)
+    )
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(steering.displacement(ids)[1], expected)
+        torch.testing.assert_close(method.fit(llama, examples).displacement(ids)[1], expected)
+        llama(ids)
+        with steering.apply(llama, layer=1, eta=1e3):
+            llama(ids)
+    handle.remove()
+    torch.testing.assert_close(read[-1] - read[0], 1e3 * expected, rtol=0.05, atol=0.05)

@@ -131,3 +131,39 @@ def test_evaluation_runs_the_prefix_once(llama, examples, kind):
     with counted(llama) as runs:
         evaluate(llama, questions, steering, layer=1, eta=0.5)
     assert runs == {0: RUNS[kind], 1: RUNS[kind], 2: 2}
+
+
+def added(model, steering, **inputs):
+    """Returns what a block with η = 1 adds at layer 1, as the next one reads it."""
+    read = []
+    handle = model.hook_dict["blocks.2.hook_resid_pre"].register_forward_hook(
+        lambda _point, _inputs, output: read.append(output)
+    )
+    with torch.no_grad():
+        model(TOKENS[:1], **inputs)
+        with steering.apply(model, layer=1, eta=1.0):
+            model(TOKENS[:1], **inputs)
+    handle.remove()
+    return read[-1] - read[0]
+
+
+def test_inputs_that_coldlens_does_not_give_do_not_get_into_the_displacement(examples):
+    model = zoo.bridge("gpt2")
+    steering = ColdFD(epsilon=1e-3).fit(model, examples)
+    expected = steering.displacement(TOKENS[:1])[1]
+    for inputs in ({}, {"token_type_ids": torch.full_like(TOKENS[:1], 3)}):
+        found = added(model, steering, **inputs)
+        assert torch.nn.functional.cosine_similarity(found, expected, dim=-1).min() > 0.999, inputs
+        assert (found - expected).norm() < 0.05 * expected.norm(), inputs
+
+
+def test_hooks_of_another_bridge_do_not_get_into_the_displacement(examples):
+    fitted, other = zoo.bridge("llama", seed=3), zoo.bridge("llama", seed=3)
+    steering = ColdFD(epsilon=1e-3).fit(fitted, examples)
+    expected = steering.displacement(TOKENS[:1])[1]
+    handle = other.hook_dict["blocks.0.hook_resid_post"].register_forward_hook(
+        lambda _point, _inputs, output: output + 1.0
+    )
+    found = added(other, steering)
+    handle.remove()
+    assert (found - expected).norm() < 0.05 * expected.norm()

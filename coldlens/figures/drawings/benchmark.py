@@ -69,7 +69,7 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
         if len(found):
             parts.append(f"{what} takes {time} of the time and {peak} of the memory of {against}")
     compared = f"{', '.join(parts)}. " if parts else ""
-    return compared + kernel_cost.reading(tables)
+    return compared + kernel_cost.reading({"bounds": rows[rows.part != "agreement"]})
 
 
 def _bounds(axes: Axes, bounds: pd.DataFrame) -> None:
