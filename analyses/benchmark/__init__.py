@@ -1,7 +1,7 @@
 """Directions, fits, steered answers and a sweep beside other libraries and beside plain passes.
 
-`python -m analyses.benchmark` makes an environment for the peers once, then takes about a quarter
-of an hour on one core; with `--quick`, seconds and without peers. What exact kernel blocks cost
+`python -m analyses.benchmark` makes an environment for the peers once, then takes up to half
+an hour on one core; with `--quick`, seconds and without peers. What exact kernel blocks cost
 beside Jacobian contraction is measured by `analyses.kernel_cost`.
 """
 
