@@ -9,6 +9,8 @@ import pandas as pd
 from coldlens.demo.world import group_questions
 from coldlens.evaluation.bootstrap import interval
 
+ALL, EACH = "for all groups", "for each group"
+"""Whose validation questions a layer and step size were chosen on."""
 STEERED, UNSTEERED = "total_variation", "unsteered_total_variation"
 
 
@@ -85,20 +87,21 @@ def overall(questions: pd.DataFrame) -> pd.DataFrame:
         questions: What `with_topics` returned.
 
     Returns:
-        A row a method: the number of pairs as `clusters`, and mean distances and changes, to the
-        group steered to and to the `others`.
+        A row a method and way that it was `chosen`: the number of pairs as `clusters`, and mean
+        distances and changes, to the group steered to and to the `others`.
     """
-    clusters = questions.groupby(["method", "own", "towards", "topic"], sort=False)
+    clusters = questions.groupby(["method", "chosen", "own", "towards", "topic"], sort=False)
     means = clusters[[STEERED, UNSTEERED, "change"]].mean().reset_index()
     return pd.DataFrame(
         [
             {
                 "method": method,
+                "chosen": chosen,
                 "clusters": int(part.own.sum()),
                 **_summary(part[part.own], ""),
                 **_summary(part[~part.own], "others_"),
             }
-            for method, part in means.groupby("method", sort=False)
+            for (method, chosen), part in means.groupby(["method", "chosen"], sort=False)
         ]
     )
 

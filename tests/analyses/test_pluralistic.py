@@ -7,23 +7,25 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from analyses.pluralistic import Pluralistic
-from analyses.pluralistic_measure import moved, steered
-from analyses.pluralistic_tables import overall, with_topics
+from analyses.pluralistic_measure import cells, chosen_cells, moved
+from analyses.pluralistic_tables import ALL, EACH, overall, with_topics
 from coldlens import demo
 from coldlens.datasets import load_examples
 from coldlens.demo.measure_groups import group_distance
-from coldlens.directions import ColdJVP
+from coldlens.directions import ColdJVP, FineTune
+from coldlens.evaluation import evaluate
 from coldlens.examples.tokens import encode
 from coldlens.losses import OptionDistribution
 from coldlens.models.load import load_model
 from coldlens.references import fine_tuned, run
-from coldlens.steering.parametric import TangentSteering
+from coldlens.steering.parametric import DifferenceSteering
 from coldlens.sweep import demo_facts
 
 pytestmark = pytest.mark.slow
 
 GROUPS = ("farmer", "poet")
-METHODS = ("ColdFD", "ColdKernel", "ColdJVP, 2 steps", "2 steps taken", "Random", "told the group")
+STEERED = ("ColdFD", "ColdKernel", "ColdJVP, 2 steps", "FineTune, 2 steps", "Random")
+METHODS = (*STEERED, "2 steps taken", "told the group")
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +38,7 @@ def tables(tmp_path_factory):
 @pytest.fixture(scope="module")
 def steering():
     model, train = load_model("demo"), load_examples("demo/groups/pilot", n=6)
-    found = ColdJVP(OptionDistribution()).fit(model, train)
-    assert isinstance(found, TangentSteering)
-    return found
+    return ColdJVP(OptionDistribution()).fit(model, train)
 
 
 def test_rows(tables):
@@ -48,7 +48,8 @@ def test_rows(tables):
     }
     assert len(tables["pairs"]) == len(METHODS) * 4
     assert (tables["overall"].clusters == 6).all()
-    assert len(tables["choices"]) == 8
+    assert len(tables["overall"]) == len(STEERED) + len(METHODS)
+    assert len(tables["choices"]) == len(STEERED) * 2 * len(GROUPS)
 
 
 def test_distances_without_steering_and_when_told_are_those_of_plain_transformers(tables):
@@ -65,8 +66,13 @@ def test_distances_without_steering_and_when_told_are_those_of_plain_transformer
 
 def test_a_choice_that_does_not_help_on_validation_is_not_made(tables):
     choices = tables["choices"]
-    assert (choices.validation <= choices.unsteered_validation).all()
-    assert ((choices.eta > 0) == (choices.validation < choices.unsteered_validation)).all()
+    each = choices[choices.chosen == EACH]
+    assert (each.validation <= each.unsteered_validation).all()
+    assert ((each.eta > 0) == (each.validation < each.unsteered_validation)).all()
+    together = choices[choices.chosen == ALL].groupby("method")
+    assert all(len(set(zip(rows.layer, rows.strength, strict=True))) == 1 for _, rows in together)
+    means = together[["validation", "unsteered_validation"]].mean()
+    assert (means.validation <= means.unsteered_validation).all()
 
 
 def test_changes_add_up(tables):
@@ -86,32 +92,54 @@ def test_the_best_cell_is_chosen(steering):
     facts = demo_facts(8)
     asked = {"validation": validation, "capability_validation": facts[:4]}
     asked |= {"capability_test": facts[4:]}
-    etas = (0.1, 1.0)
-    _, choice = steered(steering, asked, {"pilot": validation}, etas, budget=1.0)
-    found = {}
-    for layer in steering.layers:
-        for eta in etas:
-            _, one = steered(steering, asked, {"pilot": validation}, (eta,), budget=1.0)
-            found[layer, eta] = one["validation"]
-    assert choice["validation"] == pytest.approx(min(found.values()))
-    assert choice["unsteered_validation"] > choice["validation"]
+    found = cells(steering, asked, (0.1, 1.0), own=0.5)
+    assert found.strength.tolist() == ["0", *["own", "0.1", "1"] * len(steering.layers)]
+    for _, cell in found.iterrows():
+        rows = evaluate(steering.model, validation, steering, int(cell.layer), float(cell.eta))
+        assert cell.validation == pytest.approx(rows.table.total_variation.mean(), abs=1e-6)
+    for one in chosen_cells({"pilot": found}, budget=1.0):
+        assert one["validation"] == found.validation.min() < one["unsteered_validation"]
     # Nothing is allowed to lose accuracy that was never there: the model stays as it is.
-    rows, choice = steered(steering, asked, {"pilot": validation}, etas, budget=-2.0)
-    assert choice["eta"] == 0
-    assert (rows.total_variation == rows.unsteered_total_variation).all()
+    assert [one["eta"] for one in chosen_cells({"pilot": found}, budget=-2.0)] == [0, 0]
+
+
+def test_a_cell_for_all_groups_has_the_best_mean():
+    def table(*distances):
+        return pd.DataFrame(
+            {
+                "layer": [0, 0, 1],
+                "strength": ["0", "0.1", "0.1"],
+                "eta": [0.0, 2.0, 3.0],
+                "validation": distances,
+                "facts_validation": 1.0,
+                "facts_test": 1.0,
+            }
+        )
+
+    found = chosen_cells({"a": table(0.5, 0.1, 0.3), "b": table(0.5, 0.6, 0.3)}, budget=0.0)
+    assert [(one["group"], one["chosen"], one["layer"], one["eta"]) for one in found] == [
+        ("a", ALL, 1, 3.0),
+        ("a", EACH, 0, 2.0),
+        ("b", ALL, 1, 3.0),
+        ("b", EACH, 1, 3.0),
+    ]
+    worse = {"a": table(0.5, 0.6, 0.7), "b": table(0.5, 0.4, 0.3)}
+    assert [one["eta"] for one in chosen_cells(worse, budget=0.0)] == [0.0, 0.0, 0.0, 3.0]
 
 
 def test_the_steps_taken_are_those_of_fine_tuning(steering):
     """Up to what the parameters after the deepest fitted layer do."""
     model, train = steering.model, load_examples("demo/groups/pilot", n=6)
     test = load_examples("demo/groups/pilot", "test", n=3)
-    rows = moved(steering, 0.05, {"pilot": test})
-    tuned = fine_tuned(model, encode(model, train), OptionDistribution(), 1, 0.05)
+    found = FineTune(2, 0.05, OptionDistribution()).fit(model, train)
+    assert isinstance(found, DifferenceSteering)
+    rows = moved(found, {"pilot": test})
+    tuned = fine_tuned(model, encode(model, train), OptionDistribution(), 2, 0.05)
     for place, one in enumerate(encode(model, test)):
         assert one.options is not None
         with torch.no_grad():
-            found = run(tuned, one.prompt)[1][-1][list(one.options)].softmax(-1)
-        distance = (found - torch.tensor(one.distribution)).abs().sum().item() / 2
+            answer = run(tuned, one.prompt)[1][-1][list(one.options)].softmax(-1)
+        distance = (answer - torch.tensor(one.distribution)).abs().sum().item() / 2
         assert rows.total_variation[place] == pytest.approx(distance, abs=2e-3)
     assert (rows.total_variation - rows.unsteered_total_variation).abs().max() > 0.01
 
@@ -122,6 +150,7 @@ def test_intervals_over_topics_do_not_shrink_with_repeated_questions():
     rows = pd.DataFrame(
         {
             "method": "m",
+            "chosen": ALL,
             "towards": "poet",
             "measured": "poet",
             "question": range(27),

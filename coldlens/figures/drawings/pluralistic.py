@@ -27,11 +27,12 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
         tables: `groups` and `pairs`.
 
     Returns:
-        The figure: distances with intervals over questions; changes for ColdFD and for ColdJVP
+        The figure: distances with intervals over questions; changes for ColdFD and for FineTune
         with several steps.
     """
     groups, pairs = tables["groups"], tables["pairs"]
     methods = list(dict.fromkeys(groups.method))
+    shown = (methods[0], next(name for name in methods if name.startswith("FineTune")))
     with styled():
         figure = plt.figure(figsize=(TWO_COLUMNS, 5.2))
         above, below = figure.subfigures(2, 1, height_ratios=(1, 1))
@@ -39,7 +40,7 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
         panels = below.subplots(1, 2, sharey=True)
         images = [
             _changes(panel, pairs[pairs.method == method], method)
-            for panel, method in zip(panels, (methods[0], methods[2]), strict=True)
+            for panel, method in zip(panels, shown, strict=True)
         ]
         panels[0].set_ylabel("steered to")
         below.colorbar(images[0], ax=panels, shrink=0.9, label="change of the distance")
@@ -54,14 +55,20 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
         tables: `overall`.
     """
     overall = tables["overall"]
-    parts = [
-        f"{row.method} {row.change:+.3f} [{row.change_low:+.3f}, {row.change_high:+.3f}]"
-        for row in overall.itertuples()
-    ]
+    together = overall.chosen == overall.chosen.iloc[0]
     return (
         f"Unsteered, the total variation distance to a group's answers is "
         f"{overall.unsteered.iloc[0]:.3f}; on average over groups it changes by "
-        f"{', '.join(parts)} (95 % intervals over groups and topics)."
+        f"{_listed(overall[together])} (95 % intervals over groups and topics). "
+        f"With layer and step size chosen for each group alone it changes by "
+        f"{_listed(overall[~together])}."
+    )
+
+
+def _listed(rows: pd.DataFrame) -> str:
+    return ", ".join(
+        f"{row.method} {row.change:+.3f} [{row.change_low:+.3f}, {row.change_high:+.3f}]"
+        for row in rows.itertuples()
     )
 
 
@@ -75,7 +82,8 @@ def _distances(panel: Axes, table: pd.DataFrame, methods: list[str]) -> None:
         across = np.arange(len(names)) + 0.12 * (place - (len(methods) - 1) / 2)
         ends = [rows.steered - rows.steered_low, rows.steered_high - rows.steered]
         panel.errorbar(across, rows.steered, ends, fmt=_marker(method), ms=4, color=_color(method),
-                       elinewidth=0.8, label=method)  # fmt: skip
+                       mfc="white" if method.endswith("taken") else None, elinewidth=0.8,
+                       label=method)  # fmt: skip
     panel.set_xticks(np.arange(len(names)), names)
     panel.set_ylim(bottom=0)
     panel.set_ylabel("total variation distance\nto the group (95 % interval)")
@@ -87,6 +95,8 @@ def _color(method: str) -> str:
 
 
 def _marker(method: str) -> str:
+    if method.endswith("taken"):
+        return "D"
     return str(looks([_family(method)])[_family(method)]["marker"]) or "p"
 
 
@@ -110,8 +120,8 @@ DRAWING = Drawing(
     {
         "groups": ("group", *_DISTANCES, "others_change"),
         "pairs": ("towards", "measured", *_DISTANCES),
-        "overall": ("clusters", *_DISTANCES, "others_change"),
-        "choices": ("method", "group", "layer", "relative", "eta", "validation"),
+        "overall": ("chosen", "clusters", *_DISTANCES, "others_change"),
+        "choices": ("method", "chosen", "group", "layer", "strength", "eta", "validation"),
     },
     draw,
     reading,
