@@ -105,7 +105,7 @@ class Benchmark(Analysis):
         rows: list[dict[str, Any]] = []
         compared, alike = [], []
         with one_thread(), self._started() as peers:
-            _rounds(Subject(WARM, peers), _of(Main(WARM, (0,), 1)), 1)
+            _rounds(Subject(WARM, peers), _of(Main(WARM, (0,), 1)), 0)
             for size in dict.fromkeys(small):
                 found, _ = _rounds(Subject(size, peers), SMALL_PARTS, self.repetitions)
                 rows += found
@@ -161,7 +161,7 @@ def _of(main: Main) -> dict[str, Part]:
 def _rounds(
     subject: Subject, measured: Mapping[str, Part], repetitions: int
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Measures the computations of each part in turns.
+    """Measures the computations of each part in turns, after a round that does not count.
 
     Args:
         subject: What they run on.
@@ -175,9 +175,11 @@ def _rounds(
     for part, make in measured.items():
         calls = make(subject)
         logger.info("%s: %s", subject.size, part)
-        for repetition in range(repetitions):
+        for repetition in range(-1, repetitions):
             for name, call in calls.items():
                 run = call()
+                if repetition < 0:
+                    continue
                 found.setdefault(part, {})[name] = run.found
                 rows.append(
                     {

@@ -41,7 +41,7 @@ def promised(size: Size, layers: Iterable[int], tangent: float) -> list[Bound]:
     """
     passes = "forward and backward"
     found = [
-        Bound("vectors", "DiffMean", "steering-vectors", 1.0, 1.0),
+        Bound("vectors", "DiffMean", "steering-vectors", 1.0),
         Bound("vectors", "DiffMean", "bridge, forward", 1.1),
         Bound("vectors", "DiffMean", "Hugging Face, forward"),
         Bound("vectors", "RepE", "repeng", 1.0, 1.0),
@@ -70,5 +70,7 @@ def promised(size: Size, layers: Iterable[int], tangent: float) -> list[Bound]:
     return [
         *found,
         Bound("grid", "sweep", "one cell, one by one", 0.18, times=cells),
+        Bound("grid", "sweep", "all cells, one gradient"),
         Bound("grid", "sweep", "one cell", 6.0),
+        Bound("grid", "one cell", "one cell, one by one"),
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -78,7 +79,12 @@ def grid(subject: Subject) -> Calls:
     return {
         "sweep": partial(clocked, partial(swept, subject, None, ETAS)),
         "one cell": partial(clocked, partial(swept, subject, (middle,), ETAS[:1])),
-        "one cell, one by one": partial(clocked, partial(literal_cell, subject, middle, ETAS[0])),
+        "one cell, one by one": partial(
+            clocked, partial(literal_cells, subject, (middle,), ETAS[:1])
+        ),
+        "all cells, one gradient": partial(
+            clocked, partial(literal_cells, subject, range(subject.size.layers), ETAS)
+        ),
     }
 
 
@@ -111,20 +117,26 @@ def swept(subject: Subject, layers: Sequence[int] | None, etas: Sequence[float])
     )
 
 
-def literal_cell(subject: Subject, layer: int, eta: float) -> Float[Tensor, " question"]:
-    """Fits COLD-FD and measures the questions as its formulas say.
+def literal_cells(
+    subject: Subject, layers: Sequence[int], etas: Sequence[float]
+) -> Float[Tensor, "cell question"]:
+    """Fits COLD-FD once and measures the questions in every cell, as its formulas say.
 
     Args:
         subject: What is measured on.
-        layer: The layer.
-        eta: The step size.
+        layers: The layers.
+        etas: The step sizes.
 
     Returns:
         p⁺ / (p⁺ + p⁻) of the questions, in the order of `subject.asked`.
     """
     g = literal.gradient(subject.network, subject.encoded)
-    logits = literal.steered(subject.network, g, subject.prompts(), layer, eta, EPSILON)
-    return probability(subject, logits)
+    cells = [
+        literal.steered(subject.network, g, subject.prompts(), layer, eta, EPSILON)
+        for layer in layers
+        for eta in etas
+    ]
+    return torch.stack([probability(subject, logits) for logits in cells])
 
 
 def _steered_choices(

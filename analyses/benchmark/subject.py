@@ -49,6 +49,9 @@ class Size:
     def save(self, folder: Path) -> int:
         """Writes a Llama with random weights, its tokenizer and the pairs, the same each time.
 
+        The pairs are in order of length, as coldlens runs them, so that who runs them as they
+        come pads as little.
+
         Args:
             folder: Where they go.
 
@@ -72,7 +75,8 @@ class Size:
             network = LlamaForCausalLM(config)
         network.save_pretrained(folder)
         _tokenizer().save_pretrained(folder)
-        pairs = [(prompt + yes, prompt + no) for prompt, yes, no in self._texts(seed=0)]
+        texts = sorted(self._texts(seed=0), key=lambda pair: pair[0].count(" "))
+        pairs = [(prompt + yes, prompt + no) for prompt, yes, no in texts]
         (folder / "pairs.json").write_text(json.dumps(pairs))
         return sum(values.numel() for values in network.parameters())
 

@@ -23,8 +23,9 @@ ALIKE = 0.9999
 """The cosine from which two directions are the same in float32."""
 EXACT_PCA = 500
 """Up to this width scikit-learn's PCA, and so repeng, is exact; beyond it is a random estimate."""
-SAME_CHOICE = 0.01
-"""The most by which a probability may differ between two float32 differences."""
+SAME_CHOICE = 0.05
+"""The most by which probabilities may differ between two float32 differences, as a share of what
+steering does to them."""
 
 
 def ratios(times: pd.DataFrame, promises: Iterable[Bound]) -> pd.DataFrame:
@@ -75,31 +76,37 @@ def agreement(subject: Subject, found: Mapping[str, Mapping[str, Any]]) -> pd.Da
         found: Results by part and name.
 
     Returns:
-        A row a comparison and layer: a cosine, or a greatest difference of probabilities.
+        A row a comparison and layer: a cosine, or the greatest difference of probabilities as a
+        share of the greatest that steering makes.
     """
     vectors, depth, rows = found["vectors"], subject.size.layers, []
     for name, peer, top in (("DiffMean", "steering-vectors", depth), ("RepE", "repeng", depth - 1)):
         # repeng reads the last layer after the final norm, and has signs of its own.
         for layer in range(top) if peer in vectors else ():
-            value = abs(_cosine(vectors[name].vector(layer), vectors[peer][layer]))
+            value = _cosine(vectors[name].vector(layer), vectors[peer][layer])
+            value = abs(value) if peer == "repeng" else value
             exact = name == "DiffMean" or subject.size.d <= EXACT_PCA
             rows.append((name, peer, layer, "cosine", value, ">=", ALIKE if exact else nan))
     if "fits" in found:
-        direction, whole = found["fits"]["ColdJVP"].direction, found["fits"]["one by one"]
-        names = [name for name, part in direction.items() if isinstance(part, Tensor)]
-        ours, theirs = (
-            torch.cat([gradient[name].flatten() for name in names])
-            for gradient in (direction, whole)
-        )
-        value = _cosine(ours, theirs)
-        rows.append(("ColdJVP", "one by one", None, "cosine", value, ">=", ALIKE))
+        for name in ("ColdFD", "ColdJVP"):
+            direction, whole = found["fits"][name].direction, found["fits"]["one by one"]
+            names = [key for key, part in direction.items() if isinstance(part, Tensor)]
+            ours, theirs = (
+                torch.cat([gradient[key].flatten() for key in names])
+                for gradient in (direction, whole)
+            )
+            value = _cosine(ours, theirs)
+            rows.append((name, "one by one", None, "cosine", value, ">=", ALIKE))
     if "grid" in found:
-        ours = found["grid"]["one cell"].questions.query("method != 'base'")
-        ours = ours.sort_values("split", ascending=False, kind="stable").probability.to_numpy()
-        theirs = found["grid"]["one cell, one by one"]
-        value = (torch.tensor(ours[subject.order]) - theirs).abs().max().item()
-        limit = SAME_CHOICE
-        rows.append(("one cell", "one cell, one by one", None, "difference", value, "<=", limit))
+        cell = found["grid"]["one cell"].questions
+        cell = cell.sort_values("split", ascending=False, kind="stable")
+        ours, plain = (
+            torch.tensor(part.probability.to_numpy()[subject.order])
+            for part in (cell[cell.method != "base"], cell[cell.method == "base"])
+        )
+        (theirs,) = found["grid"]["one cell, one by one"]
+        value = ((ours - theirs).abs().max() / (ours - plain).abs().max()).item()
+        rows.append(("one cell", "one cell, one by one", None, "share", value, "<=", SAME_CHOICE))
     table = pd.DataFrame(rows, columns=AGREEMENT).astype({"layer": "Int64"})
     return table.assign(parameters=subject.parameters)
 

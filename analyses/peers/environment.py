@@ -42,7 +42,8 @@ def interpreter(folder: Path = FOLDER) -> Path:
             raise ColdlensError(
                 expected=f"{', '.join(packages)} for {python}",
                 found=done.stderr.strip().splitlines()[-1],
-                fix="Look whether pip reaches its index, or leave the peers out with --no-peers",
+                fix="Look whether pip reaches an index that has them (name that of a build such as "
+                "+cpu in PIP_EXTRA_INDEX_URL), or leave the peers out with --no-peers",
             )
     ready.write_text("\n".join(wanted))
     return python

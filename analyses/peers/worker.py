@@ -77,9 +77,10 @@ class Prepared:
 
 
 def main() -> None:
-    """Answers until the input ends."""
+    """Answers until the input ends; what the libraries print goes to the errors."""
     torch.set_num_threads(1)
     prepared: Prepared | None = None
+    answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         request = json.loads(line)
         try:
@@ -90,8 +91,8 @@ def main() -> None:
                 answer = prepared.answer(request["run"])
         except Exception:
             answer = {"error": traceback.format_exc()}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":
