@@ -1,6 +1,9 @@
-"""Cosines of vectors, and how well several of them agree."""
+"""Cosines of vectors, how well several of them agree, and numbers that the host reads."""
 
-from jaxtyping import Float
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -35,3 +38,16 @@ def coherence(samples: Float[Tensor, "layer sample d"]) -> Float[Tensor, " layer
         return samples.new_full((samples.shape[0],), float("nan"))
     units = samples / samples.norm(dim=-1, keepdim=True)
     return (units.sum(1).square().sum(-1) - count) / (count * (count - 1))
+
+
+def numbers(values: Sequence[Shaped[Tensor, ""]]) -> list[float]:
+    """Reads the values of tensors on any devices; the host waits for a device once, not for each.
+
+    Args:
+        values: Tensors of one number, or truth value.
+
+    Returns:
+        The numbers.
+    """
+    found = [value.to(values[0].device) for value in values]
+    return [float(value) for value in torch.stack(found).tolist()] if found else []

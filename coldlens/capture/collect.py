@@ -1,6 +1,8 @@
 """The pass over the examples."""
 
-from collections.abc import Iterable, Mapping
+import logging
+import sys
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import torch
@@ -8,20 +10,25 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.capture.forms import factored_maps, gradient_sums
+from coldlens.capture.bounded import budget
+from coldlens.capture.forms import MEASURED, factored_maps, gradient_memories, gradient_sums
 from coldlens.capture.gathered import Gathered
 from coldlens.capture.needs import Evidence, Needs, loss_and_form
+from coldlens.capture.release import release
 from coldlens.checks import at_least
 from coldlens.errors import ArgumentError
 from coldlens.examples.batch import BOTH, Batch, Side, batches, tail
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.positions import check_positions
 from coldlens.examples.tokens import Encoded, encode
-from coldlens.gradients import Call, factors, recorded
+from coldlens.gradients import Call, factors, plan, recorded
 from coldlens.losses import loss_name, reads_completion, reads_residual, sides_of
+from coldlens.models.casting import cast
 from coldlens.models.forward import residuals
 from coldlens.models.guards import require_decoder, require_eval, working_dtype
 from coldlens.models.parameters import exchanged, parameters, upstream
+
+logger = logging.getLogger(__name__)
 
 
 @torch.inference_mode(False)
@@ -50,7 +57,8 @@ def collect(
         layers: 0-based blocks, ascending.
         needs: What to gather.
         batch_size: Examples a batch; it changes memory and speed, not results, but for a gradient
-            of low rank, which is truncated after each batch.
+            of low rank, which is truncated after each batch. Where a form has a `max_memory`, the
+            most examples a batch: as many are taken as fit.
         encoded: The examples' tokens, where they are known already.
         at: Parameter values to compute at instead of the model's own, by name.
         differentiate: Names of the parameters that g covers; by default those upstream of the
@@ -62,7 +70,8 @@ def collect(
 
     Raises:
         ArgumentError: If a parameter gradient of a residual-stream loss is asked for, a loss
-            returns a wrong shape, or the batch size is not positive.
+            returns a wrong shape, the batch size is not positive, or not even one example fits
+            into `max_memory`.
     """
     require_decoder(model)
     require_eval(model)
@@ -80,30 +89,47 @@ def collect(
     sides = _sides(needs, examples)
     values = {name: found.tensor.detach() for name, found in parameters(model).items()}
     values |= at or {}
-    names: Iterable[str] = ()
+    names: Collection[str] = ()
     if needs.parameter_gradients:
         names = upstream(model, max(layers)) if differentiate is None else list(differentiate)
-    sums = gradient_sums(model, layers, needs, names, examples, encoded)
-    gathered = Gathered(model, layers, needs, len(examples), sums)
-    tensors = [name for name in names if any(name not in s.plan.factored for s in sums.values())]
-    maps = factored_maps(model, sums.values())
+    memories = gradient_memories(model, needs, names, examples, encoded)
+    plans = {wanted: plan(loss_and_form(wanted)[1], memory) for wanted, memory in memories.items()}
+    bounded = any(form.max_memory is not None for _, form in map(loss_and_form, memories))
     device = next(iter(values.values())).device
-    total = -(-len(encoded) // batch_size)
-    for part, dtype in _passes(model, needs):
-        point = {
-            name: value.to(dtype) if dtype and value.is_floating_point() else value
-            for name, value in values.items()
-        }
-        whole = bool(part.parameter_gradients)
-        leaves = {name: point[name].detach().requires_grad_() for name in tensors if whole}
-        loader = batches(encoded, sides, batch_size, device=device)
-        with (
-            exchanged(model, {**point, **leaves}),
-            recorded(maps if whole else []) as calls,
-            torch.autocast(device.type, enabled=False),
-        ):
-            for batch in tqdm(loader, total=total, desc="examples", disable=not progress):
-                run_batch(model, batch, layers, part, leaves, gathered, calls)
+
+    def gather(gathered: Gathered, loader: Collection[Batch], shown: bool = False) -> None:
+        kept = [found.plan.factored for found in gathered.gradients]
+        tensors = [name for name in names if any(name not in factored for factored in kept)]
+        maps = factored_maps(model, frozenset().union(*kept))
+        for part, dtype in _passes(model, needs):
+            point = {
+                name: cast(value, dtype) if dtype and value.is_floating_point() else value
+                for name, value in values.items()
+            }
+            whole = bool(part.parameter_gradients)
+            leaves = {name: point[name].detach().requires_grad_() for name in tensors if whole}
+            with (
+                exchanged(model, {**point, **leaves}),
+                recorded(maps if whole else []) as calls,
+                torch.autocast(device.type, enabled=False),
+            ):
+                for batch in tqdm(loader, desc="examples", disable=not shown):
+                    run_batch(model, batch, layers, part, leaves, gathered, calls)
+                    if bounded:
+                        release()
+
+    rows = MEASURED
+    if bounded:
+        chosen = budget(model, layers, needs, sides, encoded, memories, gather).choose(batch_size)
+        if progress:
+            tqdm.write(str(chosen), file=sys.stderr)
+        else:
+            logger.info("%s", chosen)
+        plans, rows = chosen.plans, min(MEASURED, chosen.batch_size)
+        batch_size = chosen.batch_size
+    sums = gradient_sums(model, layers, plans, encoded, rows)
+    gathered = Gathered(model, layers, needs, len(examples), sums)
+    gather(gathered, list(batches(encoded, sides, batch_size, device=device)), progress)
     return gathered.evidence(examples, encoded, batch_size, progress)
 
 
@@ -147,14 +173,23 @@ def run_batch(
     cut = min(layers) if losses and not needs.parameter_gradients else None
 
     def edit(layer: int, residual: Tensor) -> Tensor | None:
-        return residual.detach().requires_grad_() if layer == cut else None
+        if layer == cut:
+            return residual.detach().requires_grad_()
+        return residual if needs.gradients else None
 
     read, answers = bool(losses), batch
     if losses and all(map(reads_completion, losses)):
         read, answers = tail(batch)
+    # A gradient of parameters alone reads no residual stream.
+    unread = read is not False and replace(needs, parameter_gradients=frozenset()) == Needs()
     with torch.set_grad_enabled(bool(losses)):
         streams, logits = residuals(
-            model, batch.tokens, batch.attention_mask, layers, edit=edit, logits=read
+            model,
+            batch.tokens,
+            batch.attention_mask,
+            () if unread else layers,
+            edit=edit,
+            logits=read,
         )
         if logits is not None and answers is not batch:
             real = answers.attention_mask

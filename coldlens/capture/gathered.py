@@ -1,9 +1,11 @@
 """Sums and means of the batches, as they come."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -16,6 +18,8 @@ from coldlens.examples.tokens import Encoded
 from coldlens.gradients import Factored, GradientSum, packed
 from coldlens.losses import Loss, loss_name, masked_mean, reads_residual
 from coldlens.models.guards import working_dtype
+from coldlens.models.offload import device_of
+from coldlens.vectors import numbers
 
 
 class Gathered:
@@ -40,7 +44,7 @@ class Gathered:
         """
         self._layers, self._count = layers, count
         self._dtype = working_dtype(model)
-        device = next(model.original_model.parameters()).device
+        device = device_of(model.original_model)
         shape = (len(layers), count, model.cfg.d_model)
         options = {"dtype": self._dtype, "device": device}
         self._activations = {key: torch.zeros(shape, **options) for key in needs.activations}
@@ -52,12 +56,13 @@ class Gathered:
 
     def add_activations(self, part: Needs, batch: Batch, streams: dict[int, Tensor]) -> None:
         """Adds the means over the wanted positions of one batch."""
+        index = _index(batch)
         for side, positions in part.activations:
             out = self._activations[side, positions]
             mask = select(positions, batch.prompt_mask, batch.answer_mask)[batch.rows(side)]
-            for place, layer in enumerate(self._layers):
-                stream = streams[layer].detach()[batch.rows(side)].to(self._dtype)
-                out[place, list(batch.index)] = masked_mean(stream, mask)
+            rows = batch.rows(side)
+            read = (streams[layer].detach()[rows].to(self._dtype) for layer in self._layers)
+            out.index_copy_(1, index, torch.stack([masked_mean(one, mask) for one in read]))
 
     def add_residual_loss(self, loss: Loss, batch: Batch, streams: dict[int, Tensor]) -> None:
         """Adds the gradients of a loss of each layer's own residual stream."""
@@ -92,18 +97,24 @@ class Gathered:
                 found=f"shape {tuple(value.shape)}",
                 fix="Reduce over tokens, not over examples",
             )
-        self._losses[loss][list(batch.index)] = value.detach().to(self._dtype)
+        self._losses[loss].index_copy_(0, _index(batch), value.detach().to(self._dtype))
 
     def add_gradients(self, loss: Loss, batch: Batch, found: Sequence[Tensor | None]) -> None:
         """Adds the sums over the wanted positions of ∂ℓᵢ/∂Z_l, one gradient a layer."""
         for positions in [positions for other, positions in self._gradients if other == loss]:
             mask = select(positions, batch.prompt_mask, batch.answer_mask).unsqueeze(-1)
+            index = _index(batch)
             for place, gradient in enumerate(found):
                 if gradient is None:
                     continue
                 summed = (gradient.to(self._dtype) * mask).sum(1)
                 per_example = summed.unflatten(0, (len(batch.sides), batch.size)).sum(0)
-                self._gradients[loss, positions][place, list(batch.index)] = per_example
+                self._gradients[loss, positions][place].index_copy_(0, index, per_example)
+
+    @property
+    def gradients(self) -> list[GradientSum]:
+        """All parameter gradients that are being gathered."""
+        return list(self._sums.values())
 
     def sums(self, loss: Loss) -> list[GradientSum]:
         """Returns the parameter gradients of a loss that are being gathered."""
@@ -149,9 +160,11 @@ class Gathered:
                 )
         parameters = {wanted: total.mean() for wanted, total in self._sums.items()}
         for gradient in parameters.values():
-            for name, values in packed(gradient).items():
-                # The sum tells, at a fraction of the cost, unless it overflows.
-                if not values.sum().isfinite() and not values.isfinite().all():
+            tensors = packed(gradient)
+            # The sums tell, at a fraction of the cost, unless one overflows.
+            sums = numbers([values.sum() for values in tensors.values()])
+            for (name, values), total in zip(tensors.items(), sums, strict=True):
+                if not math.isfinite(total) and not values.isfinite().all():
                     raise NumericsError(
                         expected="a finite parameter gradient",
                         found=f"inf or nan in that of {name.partition(':')[0]}",
@@ -170,6 +183,10 @@ class Gathered:
             progress,
             errors,
         )
+
+
+def _index(batch: Batch) -> Int[Tensor, " example"]:
+    return torch.tensor(batch.index, device=batch.tokens.device)
 
 
 def _check_finite(what: str, values: Tensor, layers: tuple[int, ...]) -> None:

@@ -15,6 +15,7 @@ from coldlens.errors import NumericsError
 from coldlens.examples.batch import BOTH, Batch, Side, batch_of
 from coldlens.examples.tokens import Encoded, Ids
 from coldlens.losses import Loss, loss_name
+from coldlens.models.casting import cast
 from coldlens.models.guards import require_decoder, require_eval, working_dtype
 from coldlens.models.parameters import exchanged, parameters
 
@@ -83,7 +84,10 @@ def token_gradients(
         available = BOTH if example.negative is not None else BOTH[:1]
         sides = tuple(getattr(loss, "sides", available))
     known = {name: found.tensor.detach() for name, found in parameters(model).items()}
-    values = {name: value.to(working_dtype(model)) for name, value in known.items()}
+    dtype = working_dtype(model)
+    values = {
+        name: cast(value, dtype) for name, value in known.items() if value.is_floating_point()
+    }
     device = next(iter(values.values())).device
     batch = batch_of([example], [0], sides, device=device)
     needs = Needs(gradients=frozenset({(loss, "all")}))

@@ -7,7 +7,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Needs
 from coldlens.directions import Method
-from coldlens.directions.epsilon import pilot
+from coldlens.examples.batch import pilot
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.tokens import Encoded
 from coldlens.models.guards import working_dtype

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.models.offload import device_of
+
 TOKEN_COLUMNS = ("method", "layer", "sign", "rank", "token", "token_id", "score")
 DEPTH = 20
 """How many tokens are kept at each end."""
@@ -52,11 +54,11 @@ def read_out(model: TransformerBridge, vector: Float[Tensor, " d"]) -> Float[Ten
     Returns:
         W_U (norm(v) − norm(0)) with v scaled to root mean square 1, in float32; zero for zero.
     """
-    weight = next(model.unembed.parameters())
+    dtype = next(model.unembed.parameters()).dtype
     size = vector.square().mean().sqrt()
     unit = torch.where(size > 0, vector / size, 0.0)
     with torch.no_grad():
-        pair = torch.stack([unit, torch.zeros_like(unit)]).to(weight).unsqueeze(0)
-        normed = model.ln_final(pair)
-        logits = model.unembed(normed)[0].float()
+        pair = torch.stack([unit, torch.zeros_like(unit)]).to(dtype).unsqueeze(0)
+        normed = model.ln_final(pair.to(device_of(model.ln_final)))
+        logits = model.unembed(normed.to(device_of(model.unembed)))[0].float()
     return logits[0] - logits[1]

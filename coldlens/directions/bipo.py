@@ -20,6 +20,7 @@ from coldlens.examples.batch import BOTH, Batch, batches
 from coldlens.examples.example import ExampleSet
 from coldlens.losses import DPO, completion_log_probs
 from coldlens.models.forward import residuals
+from coldlens.models.offload import device_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ class BiPO(TrainedIntervention):
 
     def objective(self, model: TransformerBridge, evidence: Evidence) -> Objective:
         """Returns the bi-directional loss against the unsteered model, which runs once."""
-        device = next(model.original_model.parameters()).device
+        device = device_of(model.original_model)
         parts: list[Tensor] = []
         order: list[int] = []
         with torch.no_grad():

@@ -1,6 +1,5 @@
 """The step of a finite difference in parameter space, chosen by its effect on the output."""
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,17 +9,15 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import NumericsError
-from coldlens.examples.batch import pad
+from coldlens.examples.batch import pad, pilot
 from coldlens.examples.tokens import Ids
 from coldlens.gradients import Direction, moved_residuals, norm
 from coldlens.models.guards import working_dtype
+from coldlens.models.offload import device_of
 from coldlens.models.parameters import parameters
 from coldlens.steering.parametric import Scheme
 
-PILOT_PROMPTS = 8
-PILOT_TOKENS = 64
-"""The ladder reads whole prompts, until they have so many tokens or are so many."""
-PILOT_STEP = 1e-4
+PILOT_STEP = 1e-5
 """First guess of ε‖g‖/‖θ‖."""
 FACTOR = 4.0
 """Ratio of neighbouring steps on the ladder."""
@@ -47,13 +44,6 @@ class Step:
     double: bool = False
 
 
-def pilot(prompts: Sequence[Ids]) -> list[Ids]:
-    """Returns the prompts that the ladder reads: the first ones, enough for some 64 tokens."""
-    before = itertools.accumulate((len(ids) for ids in prompts), initial=0)
-    few = [ids for ids, tokens in zip(prompts, before, strict=False) if tokens < PILOT_TOKENS]
-    return few[:PILOT_PROMPTS]
-
-
 def automatic_step(
     model: TransformerBridge,
     layers: tuple[int, ...],
@@ -63,13 +53,14 @@ def automatic_step(
 ) -> Step:
     """Chooses ε where rounding and truncation errors meet, by looking at the residual stream.
 
-    An output-relative pilot finds the step at which the residual stream moves by √u (forward) or
+    An output-relative pilot tells the step at which the residual stream moves by √u (forward) or
     u^⅓ (central) of its norm, u the unit round-off: where the two errors, about u/ρ and ρ or ρ²
-    for a relative move ρ, would meet if nothing were more curved than the median token. From
-    sixteen times that step a ladder goes down by factors of four. Neighbouring estimates differ by
-    the truncation error k εᵖ at first and by rounding noise n/ε in the end; what they differ by
-    around the two that agree best gives k and n, so the best ε and its error, whatever the
-    curvature and the precision of the model.
+    for a relative move ρ, would meet if nothing were more curved than the median token. From four
+    to sixteen times that step a ladder goes down, over powers of four of the pilot's own step, so
+    that the pilot may serve as a rung. Neighbouring estimates differ by the truncation error k εᵖ
+    at first and by rounding noise n/ε in the end; what they differ by around the two that agree
+    best gives k and n, so the best ε and its error, whatever the curvature and the precision of
+    the model.
 
     Where this error is too large, because a few coordinates of the residual stream are so long
     that their rounding drowns the others' motion, the forwards must run in float64: its best ε
@@ -96,14 +87,13 @@ def automatic_step(
             fix="Check that positive and negative completions differ",
         )
     known = parameters(model)
-    moving = [known[name].tensor.detach() for name in gradient]
-    first = PILOT_STEP * torch.stack([one.norm() for one in moving]).norm().item()
-    device = moving[0].device
+    first = PILOT_STEP * norm({name: known[name].tensor.detach() for name in gradient})
+    device = device_of(model.original_model)
     tokens, mask = pad(pilot(prompts), device=device)
 
     def at(step: float) -> list[Tensor]:
         moved = moved_residuals(model, gradient, step, tokens, mask, layers)
-        return [moved[layer][mask] for layer in layers]
+        return list(torch.stack([moved[layer] for layer in layers])[:, mask])
 
     unit = torch.finfo(working_dtype(model)).eps / 2
     epsilon, error = _search(at, scheme, first / size, unit)
@@ -130,20 +120,22 @@ def _search(
     Raises:
         NumericsError: If estimates are not finite.
     """
-    base = at(0.0)
+    base, first = at(0.0), at(epsilon)
 
-    def slope(epsilon: float) -> list[Tensor]:
+    def slope(rung: int) -> list[Tensor]:
+        step = epsilon * FACTOR**rung
+        above = at(step) if rung else first
         if scheme == "central":
-            pairs = zip(at(epsilon), at(-epsilon), strict=True)
-            return [(up - down) / (2 * epsilon) for up, down in pairs]
-        return [(up - here) / epsilon for up, here in zip(at(epsilon), base, strict=True)]
+            pairs = zip(above, at(-step), strict=True)
+            return [(up - down) / (2 * step) for up, down in pairs]
+        return [(up - here) / step for up, here in zip(above, base, strict=True)]
 
     target = FACTOR**2 * unit ** (1 / (ORDER[scheme] + 1))
-    epsilon *= target / _relative_move(at(epsilon), base, epsilon)
+    top = math.floor(math.log(target / _relative_move(first, base, epsilon), FACTOR))
     gaps: list[float] = []
-    above = slope(epsilon)
+    above = slope(top)
     while len(gaps) < LONGEST and not (gaps and not gaps[-1] < TURNED * min(gaps)):
-        below = slope(epsilon / FACTOR ** (len(gaps) + 1))
+        below = slope(top - len(gaps) - 1)
         gaps.append(_disagreement(above, below))
         above = below
     if not math.isfinite(gaps[-1]):
@@ -151,10 +143,10 @@ def _search(
     if not gaps:
         raise NumericsError(
             expected="finite differences of the residual stream",
-            found=f"inf or nan at epsilon = {epsilon:.3g}",
+            found=f"inf or nan at epsilon = {epsilon * FACTOR**top:.3g}",
             fix="Give epsilon as a number, or use ColdJVP",
         )
-    return _best(epsilon, gaps, ORDER[scheme])
+    return _best(epsilon * FACTOR**top, gaps, ORDER[scheme])
 
 
 def _best(epsilon: float, gaps: list[float], order: int) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from coldlens.examples.example import ExampleSet
 from coldlens.examples.positions import Positions, check_positions, select
 from coldlens.losses import Loss, sides_of
 from coldlens.models.forward import residuals
+from coldlens.models.offload import device_of
 from coldlens.models.resume import resumed
 from coldlens.steering.steering import Origin, Steering
 from coldlens.steering.trained import TrainedVector, Weights
@@ -154,16 +155,17 @@ class TrainedIntervention(Trained):
         self, model: TransformerBridge, evidence: Evidence, objective: Objective, layer: int
     ) -> tuple[Weights, Float[Tensor, "epoch 2"]]:
         generator = torch.Generator().manual_seed(self.seed)
-        first = next(model.original_model.parameters())
+        device = device_of(model.original_model)
+        dtype = next(model.original_model.parameters()).dtype
         weights = {
-            name: value.to(first).requires_grad_()
+            name: value.to(device, dtype).requires_grad_()
             for name, value in self.start(model.cfg.d_model, generator).items()
         }
         sides = sides_of(self.loss_of(evidence.examples), evidence.examples)
         streams = _streams(model, evidence, sides, layer)
 
         def losses(index: Sequence[int], sign: float) -> Tensor:
-            batch = batch_of(evidence.encoded, index, sides, device=first.device)
+            batch = batch_of(evidence.encoded, index, sides, device=device)
             mask = select(self.positions, batch.prompt_mask, batch.answer_mask).unsqueeze(-1)
             residual = pad_sequence([streams[row] for row in product(sides, index)], True)
             moved = residual + sign * mask * self.change(weights, residual)
@@ -180,7 +182,7 @@ def _streams(
     model: TransformerBridge, evidence: Evidence, sides: tuple[Side, ...], layer: int
 ) -> dict[tuple[Side, int], Float[Tensor, "pos d"]]:
     """Returns Z_l of each completion of each example, without padding."""
-    device = next(model.original_model.parameters()).device
+    device = device_of(model.original_model)
     found = {}
     for batch in batches(evidence.encoded, sides, evidence.batch_size, device=device):
         with torch.no_grad():

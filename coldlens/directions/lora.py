@@ -20,7 +20,8 @@ from coldlens.examples.example import ExampleSet
 from coldlens.losses import Loss, default_loss, sides_of
 from coldlens.models.forward import residuals
 from coldlens.models.guards import require_raw, working_dtype
-from coldlens.models.parameters import parameters, upstream
+from coldlens.models.offload import device_of
+from coldlens.models.parameters import exchanged, parameters, upstream
 from coldlens.models.precision import full_precision
 from coldlens.steering.parametric import DifferenceSteering
 
@@ -140,11 +141,12 @@ def plain_copy(model: TransformerBridge, prompt: tuple[int, ...]) -> Any:
         ModelError: If it does not compute what the model computes.
     """
     original: Any = model.original_model
-    device = next(original.parameters()).device
-    known = {
-        name.replace("._original_component", ""): value
-        for name, value in original.state_dict().items()
-    }
+    device = device_of(original)
+    with exchanged(model, {}):
+        known = {
+            name.replace("._original_component", ""): value
+            for name, value in original.state_dict().items()
+        }
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         built: Any = type(original)(copy.deepcopy(original.config))
     built = built.to(device, working_dtype(model)).eval()

@@ -21,7 +21,7 @@ class GradientMethod(Method):
         gradient: `"dense"`: a tensor a parameter, as large as the weights. `"factored"`: for the
             linear maps the inputs and the gradients of the outputs at the example tokens: exact,
             and no weight is copied. `"low_rank"`: these, truncated. `"auto"`: the smaller of the
-            first two, or low-rank where `max_memory` forbids both.
+            first two, or low-rank where `max_memory` forbids that.
         rank: The most outer products a matrix keeps in low rank.
         tolerance: Without a rank: the share of a matrix, in Frobenius norm, that each truncation
             may leave out, 0.01 by default. The sum over examples is truncated after each batch,
@@ -29,10 +29,15 @@ class GradientMethod(Method):
             error that came of it, at some prompts of the examples. That of other prompts is
             within a factor of two of it where they are like the fitted ones; where they are not,
             as random tokens, it was up to three times as large.
-        max_memory: What `"auto"` may keep, in bytes. While it is fitted, a batch takes some three
-            times what its own outer products occupy, beside its activations: a smaller
-            `batch_size` lowers that. A model in half precision also has a copy of its parameters
-            in float32 while it is fitted, and of those upstream of the layers while it steers.
+        max_memory: What fitting may take beside the loaded model, in bytes, for `"auto"`: the
+            gradient, and of one batch the activations and their graph, logits, output gradients
+            and own outer products. It is estimated from trials on a few tokens and said first
+            (`logging`, or beside the progress bar). As many examples a batch as fit are taken, up
+            to the `batch_size`; an exact form with smaller batches comes before low rank, and less
+            than one example is an error that says what would do. Of the budget 17 MB and three
+            eighths of the rest are for what a process holds over its tensors. Where methods share
+            a pass, the least of their budgets holds for the pass with the gradients of all of
+            them. What using the steering takes is not counted.
     """
 
     gradient: Kind = field(default="auto", kw_only=True)

@@ -15,6 +15,7 @@ from coldlens.examples.batch import pad
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.examples.tokens import Encoded, Ids, encode
 from coldlens.losses import Loss
+from coldlens.models.offload import device_of
 from coldlens.models.parameters import parameters
 from coldlens.steering.steering import Steering
 
@@ -74,7 +75,7 @@ class Setting:
     def prompts(self) -> tuple[Int[Tensor, "row pos"], Bool[Tensor, "row pos"]]:
         """Token ids and mask of the shortest prompts, at which displacements are read."""
         ids = sorted({example.prompt for example in encode(self.model, self.examples)}, key=len)
-        device = next(self.model.original_model.parameters()).device
+        device = device_of(self.model.original_model)
         return pad(ids[: self.queries], device=device)
 
     @cached_property

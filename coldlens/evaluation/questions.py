@@ -15,6 +15,7 @@ from coldlens.examples.positions import Positions, check_positions, select
 from coldlens.examples.tokens import Encoded
 from coldlens.losses import answer_log_probs
 from coldlens.models.forward import residuals
+from coldlens.models.offload import device_of
 from coldlens.models.resume import resumed
 from coldlens.steering.intervention import Displacements, Intervention
 from coldlens.steering.steering import Steering
@@ -87,7 +88,7 @@ class Questions:
             layers: The layers that will be steered.
         """
         self.model = model
-        device = next(model.original_model.parameters()).device
+        device = device_of(model.original_model)
         self._prompts, self._prompt_mask = pad([one.prompt for one in encoded], device=device)
         if sides:
             self.batch = batch_of(encoded, range(len(encoded)), sides, device=device)

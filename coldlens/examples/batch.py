@@ -1,5 +1,6 @@
 """Padded batches of tokenised examples, and of prompts."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,6 +15,10 @@ from coldlens.examples.tokens import Encoded, Ids
 Side = Literal["positive", "negative"]
 BOTH: tuple[Side, ...] = ("positive", "negative")
 PaddingSide = Literal["right", "left"]
+
+PILOT_PROMPTS = 8
+PILOT_TOKENS = 64
+"""The most that a pilot reads."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,13 @@ def pad(
         tokens[row, start : start + len(ids)] = torch.tensor(ids)
         mask[row, start : start + len(ids)] = True
     return tokens.to(device), mask.to(device)
+
+
+def pilot(prompts: Sequence[Ids]) -> list[Ids]:
+    """Returns what a pilot reads: the first prompts, the last of them cut, 64 tokens in all."""
+    before = itertools.accumulate((len(ids) for ids in prompts), initial=0)
+    first = zip(prompts[:PILOT_PROMPTS], before, strict=False)
+    return [ids[: PILOT_TOKENS - start] for ids, start in first if start < PILOT_TOKENS]
 
 
 def batch_of(

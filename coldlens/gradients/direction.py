@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping
 
+from jaxtyping import Float
 from torch import Tensor
 
 from coldlens.gradients.factored import Factored
+from coldlens.vectors import numbers
 
 Part = Tensor | Factored
 """The part of a direction that one parameter has."""
@@ -24,14 +26,15 @@ def inner(one: Direction, other: Direction) -> float:
     Returns:
         Σ over the parameters that both have.
     """
-    return sum(_inner(one[name], other[name]) for name in one.keys() & other.keys())
+    parts = [_inner(one[name], other[name]) for name in one if name in other]
+    return sum(numbers(parts))
 
 
-def _inner(one: Part, other: Part) -> float:
+def _inner(one: Part, other: Part) -> Float[Tensor, ""]:
     if isinstance(one, Factored) and isinstance(other, Factored):
-        return one.inner(other).item()
+        return one.inner(other)
     left, right = (part.dense() if isinstance(part, Factored) else part for part in (one, other))
-    return (left * right).sum().item()
+    return (left * right).sum()
 
 
 def norm(direction: Direction) -> float:
@@ -43,11 +46,11 @@ def norm(direction: Direction) -> float:
     Returns:
         The norm.
     """
-    sizes = (
-        part.inner(part).item() ** 0.5 if isinstance(part, Factored) else part.norm().item()
+    sizes = [
+        part.inner(part).sqrt() if isinstance(part, Factored) else part.norm()
         for part in direction.values()
-    )
-    return math.hypot(*sizes)
+    ]
+    return math.hypot(*numbers(sizes))
 
 
 def packed(direction: Direction) -> dict[str, Tensor]:

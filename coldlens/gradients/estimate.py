@@ -1,6 +1,6 @@
 """What a gradient occupies in each form, before any work."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -58,9 +58,24 @@ class Memory:
         """Returns what `rank` outer products a matrix occupy; a fit keeps one batch in full too."""
         return self._fixed + rank * self._each
 
-    def rank_within(self, limit: float | int) -> int:
-        """Returns the highest rank within a limit in bytes, below 1 if there is none."""
-        return int(limit - self._fixed) // max(1, self._each)
+    @property
+    def joining(self) -> int:
+        """What the outer products of one weight take once more while batches are put together."""
+        return self.itemsize * max((s.products + 3 * s.lookups for s in self._shares), default=0)
+
+    @property
+    def widest(self) -> int:
+        """One outer product of the weight with the most inputs and outputs."""
+        return self.itemsize * max((s.rank for s in self._shares), default=0)
+
+    @property
+    def largest(self) -> int:
+        """The largest weight of a linear map that is no embedding, as a tensor."""
+        return self.itemsize * max((s.dense for s in self._shares if not s.lookups), default=0)
+
+    @property
+    def _shares(self) -> Collection[Share]:
+        return self.weights.values()
 
     @property
     def _fixed(self) -> int:

@@ -144,5 +144,7 @@ def joined(
     left, ids, values = (
         torch.cat([part.parts[name] for part in parts]) for name in ("left", "ids", "values")
     )
-    rows = Factored.lookups(ids, values * factor, left.shape[1])
-    return Factored(left.mul_(factor), memo[key], rows.ids, rows.values)
+    if len(ids):
+        rows = Factored.lookups(ids, values * factor, left.shape[1])
+        ids, values = rows.ids, rows.values
+    return Factored(left.mul_(factor), memo[key], ids, values)

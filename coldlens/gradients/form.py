@@ -1,14 +1,11 @@
 """In which form a gradient is kept: what a user asks for, and what that means for a model."""
 
-import logging
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from coldlens.checks import above_zero, at_least, between, one_of
 from coldlens.errors import ArgumentError
 from coldlens.gradients.estimate import Memory
-
-logger = logging.getLogger(__name__)
 
 Kind = Literal["auto", "dense", "factored", "low_rank"]
 TOLERANCE = 0.01
@@ -22,11 +19,12 @@ class Form:
         kind: `"dense"`: a tensor a parameter. `"factored"`: for a linear map the inputs and the
             gradients of the outputs of the example tokens, exact; a tensor for the others.
             `"low_rank"`: these, truncated. `"auto"`: dense or factored, whichever needs less
-            memory, or low-rank where `max_memory` forbids both.
+            memory, or low-rank where `max_memory` forbids that.
         rank: The most outer products of a low-rank matrix.
         tolerance: Without a rank: the share of a matrix, in Frobenius norm, that each truncation
             may leave out; 0.01 by default.
-        max_memory: What the gradient may occupy, in bytes; for `"auto"`.
+        max_memory: What the whole pass over the examples may occupy beside the model, in bytes;
+            for `"auto"`.
     """
 
     kind: Kind = "auto"
@@ -83,9 +81,28 @@ class Plan:
         """Whether matrices are truncated."""
         return self.rank is not None or self.tolerance is not None
 
+    def bytes(self, memory: Memory) -> int:
+        """Returns what the gradient occupies; where only a tolerance bounds it, at most.
+
+        Args:
+            memory: What each form would occupy.
+
+        Returns:
+            The bytes.
+        """
+        if not self.factored:
+            return memory.dense
+        return memory.factored if self.rank is None else memory.low_rank(self.rank)
+
+    def __str__(self) -> str:
+        """Returns the form in words."""
+        if self.truncated:
+            return "in low rank" if self.rank is None else f"in rank {self.rank}"
+        return "factored" if self.factored else "dense"
+
 
 def plan(form: Form, memory: Memory) -> Plan:
-    """Chooses what a form leaves open.
+    """Chooses what a form leaves open, where memory is not bounded.
 
     Args:
         form: What the user asked for.
@@ -93,35 +110,10 @@ def plan(form: Form, memory: Memory) -> Plan:
 
     Returns:
         The plan.
-
-    Raises:
-        ArgumentError: If `max_memory` forbids even outer products of rank one.
     """
     every = frozenset(memory.weights)
-    if form.kind == "dense":
-        return Plan()
-    if form.kind == "factored":
-        return Plan(every)
     if form.kind == "low_rank":
         tolerance = form.tolerance or (None if form.rank else TOLERANCE)
         return Plan(every, form.rank, tolerance)
-    if form.max_memory is not None and min(memory.dense, memory.factored) > form.max_memory:
-        rank = memory.rank_within(form.max_memory)
-        if rank < 1:
-            raise ArgumentError(
-                expected=f"max_memory of {memory.low_rank(1)} bytes or more",
-                found=f"max_memory = {form.max_memory}",
-                fix="Raise it, or fit fewer layers",
-            )
-        logger.warning(
-            "the gradient is truncated to rank %d: dense it would need %.3g bytes, factored %.3g, "
-            "and max_memory is %.3g",
-            rank,
-            memory.dense,
-            memory.factored,
-            form.max_memory,
-        )
-        return Plan(every, rank)
-    if memory.factored < memory.dense:
-        return Plan(every)
-    return Plan()
+    smaller = form.kind == "auto" and memory.factored < memory.dense
+    return Plan(every) if form.kind == "factored" or smaller else Plan()

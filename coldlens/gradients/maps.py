@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
@@ -17,7 +17,8 @@ from transformers.pytorch_utils import Conv1D
 from coldlens.gradients.factored import Factored, Product
 from coldlens.models.forward import residuals
 from coldlens.models.linear import LINEAR_MAPS, hooked
-from coldlens.models.parameters import parameters
+from coldlens.models.parameters import exchanged, parameters
+from coldlens.vectors import numbers
 
 _READERS: dict[Any, int] = {functional.linear: 1, torch.addmm: 2, functional.embedding: 1}
 """What such a module calls, and the place of the weight among the arguments."""
@@ -130,29 +131,35 @@ def recognised(model: TransformerBridge, ids: Int[Tensor, "row pos"]) -> list[Ca
         {id(known[name].tensor): name for name in maps if known[name].tensor.is_floating_point()}
     )
 
+    checks: list[tuple[str, Tensor]] = []
+
     def look(place: LinearMap) -> Callable[..., None]:
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            calls.append(Call(place, inputs[0], output))
+            calls.append(Call(place, inputs[0].to(output.device), output))
             reads = uses.read.pop(place.name, [])
-            if len(reads) > 1 or not all(_same(calls[-1], *read) for read in reads):
+            checks.extend((place.name, _same(calls[-1], *read)) for read in reads)
+            if len(reads) > 1:
                 uses.other[place.name] += 1
 
         return hook
 
     watched = {place.module: look(place) for places in maps.values() for place in places}
     mask = torch.ones_like(ids, dtype=torch.bool)
-    with torch.no_grad(), hooked(watched), uses:
+    own = {name: known[name].tensor for name in maps}
+    with torch.no_grad(), exchanged(model, own), hooked(watched), uses:
         residuals(model, ids, mask, (len(model.blocks) - 1,), logits=True)
-    strange = uses.other.keys() | uses.read.keys()
+    found = zip(checks, numbers([same for _, same in checks]), strict=True)
+    strange = uses.other.keys() | uses.read.keys() | {name for (name, _), same in found if not same}
     return [call for call in calls if call.place.name not in strange]
 
 
-def _same(call: Call, read: Tensor, given: Tensor) -> bool:
-    return bool(
-        torch.equal(read.flatten(), call.inputs.flatten())
-        and given.numel() == call.output.numel()
-        and torch.allclose((given * call.place.scale).flatten(), call.output.flatten())
-    )
+def _same(call: Call, read: Tensor, given: Tensor) -> Bool[Tensor, ""]:
+    """Returns whether a function was given what the map read, and gave what it returned."""
+    if read.numel() != call.inputs.numel() or given.numel() != call.output.numel():
+        return torch.zeros((), dtype=torch.bool, device=given.device)
+    equal = (read.flatten() == call.inputs.flatten()).all()
+    scaled = (given * call.place.scale).flatten()
+    return equal & scaled.isclose(call.output.flatten()).all()
 
 
 class _Uses(TorchFunctionMode):

@@ -87,7 +87,7 @@ def _shift(
 ) -> Callable[..., Tensor]:
     def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         read = inputs[0] if step is not None else forward_ad.unpack_dual(inputs[0]).primal
-        return _along(output, place.change(weight, read, matmul), step)
+        return _along(output, place.change(weight, read.to(output.device), matmul), step)
 
     return hook
 

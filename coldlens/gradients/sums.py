@@ -9,6 +9,7 @@ from coldlens.gradients.direction import Part
 from coldlens.gradients.factored import Factored, joined
 from coldlens.gradients.form import Plan
 from coldlens.gradients.low_rank import truncated
+from coldlens.vectors import numbers
 
 Measure = Callable[[Mapping[str, Part]], list[Tensor]]
 """From a direction to what it does to the residual stream of some inputs, by layer."""
@@ -92,6 +93,5 @@ class GradientSum:
             return ()
         exact = [total / self._count for total in self._exact]
         pairs = zip(exact, self._measure(mean), strict=True)
-        return tuple(
-            ((true - found).norm() / true.norm()).nan_to_num(0.0).item() for true, found in pairs
-        )
+        ratios = [((true - found).norm() / true.norm()).nan_to_num(0.0) for true, found in pairs]
+        return tuple(numbers(ratios))

@@ -21,6 +21,7 @@ from coldlens.kernels.points import Pair
 from coldlens.kernels.structured import structured_blocks
 from coldlens.kernels.work import Work
 from coldlens.models.guards import require_eager, working_dtype
+from coldlens.models.offload import device_of
 from coldlens.models.parameters import accurate_parameters, upstream
 
 
@@ -239,7 +240,7 @@ class SketchedEngine(StructuredEngine):
     def _rows(self) -> Float[Tensor, "row d"]:
         """Returns V, the same for all blocks."""
         setting, model = self.setting, self.setting.model
-        device = next(model.original_model.parameters()).device
+        device = device_of(model.original_model)
         drawn = haar_rows(setting.probes, model.cfg.d_model, setting.seed)
         return drawn.to(device, working_dtype(model))
 

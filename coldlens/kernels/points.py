@@ -6,6 +6,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.examples.tokens import Ids
+from coldlens.models.offload import device_of
 
 Pair = tuple[int, int]
 """Two sequences by their places in a list; the first one indexes the rows of a block."""
@@ -23,6 +24,6 @@ def one_row(
     Returns:
         Tokens and the mask of real ones.
     """
-    device = next(model.original_model.parameters()).device
+    device = device_of(model.original_model)
     tokens = torch.tensor([ids], device=device)
     return tokens, torch.ones_like(tokens, dtype=torch.bool)

@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import Module
+from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.models.guards import hook_name
+from coldlens.models.linear import watched
 from coldlens.models.precision import full_precision
 
 Edit = Callable[[int, Tensor], Tensor | None]
@@ -42,37 +44,40 @@ def residuals(
     Steering contexts that are open around the call do not act on it: coldlens always measures
     the model itself. The model sees the real tokens first and the padding last, where a causal
     model needs no mask and position ids are those of the row alone, so padding changes no value
-    at a real token; tensors come and go in the caller's layout. Float64 parameters compute in
-    float64 throughout (`full_precision`), and autocast does not act.
+    at a real token; tensors come and go in the caller's layout and on the device of the tokens,
+    wherever a sharded model has its blocks. Float64 parameters compute in float64 throughout
+    (`full_precision`), and autocast does not act.
 
     Args:
         model: The model.
         tokens: Token ids.
         attention_mask: True at real tokens.
-        layers: The layers to read, at least one.
+        layers: The layers to read, at least one where there are no logits.
         edit: Called at every layer read, in order; its result replaces the residual stream and
-            is what is returned for that layer.
+            is what is returned for that layer. What is returned for other layers may be a copy
+            that nothing depends on: return the residual stream itself to ask for its gradient.
         logits: Run to the end and return logits too: True for those of every token, or a mask
-            for those of some real tokens, so that no others are unembedded. Otherwise stop after
-            the deepest layer.
+            for those of some real tokens, so that no others are unembedded nor, where the last
+            block is not read and no foreign hook sees it, go through its MLP. Otherwise stop
+            after the deepest layer.
 
     Returns:
         The residual stream by layer; and the logits [row, pos, vocabulary], those under the mask
         [token, vocabulary] row after row, or None.
     """
-    deepest, found, points = max(layers), {}, model.hook_dict
+    deepest, found, points = max(layers, default=None), {}, model.hook_dict
     some = logits if isinstance(logits, Tensor) else None
     handles = []
     layout = _Layout(attention_mask)
 
     def read(layer: int, residual: Tensor) -> Tensor | None:
-        found[layer] = layout.outward(residual)
+        found[layer] = layout.outward(residual.to(tokens.device))
         replacement = edit(layer, found[layer]) if edit else None
         if replacement is not None:
             found[layer] = replacement
         if layer == deepest and logits is False:
             raise _StopForward
-        return None if replacement is None else layout.inward(replacement)
+        return None if replacement is None else layout.inward(replacement).to(residual.device)
 
     def hook_at(layer: int) -> Callable[[Module, Any, Any], Tensor | None]:
         return lambda _module, _inputs, output: read(layer, output)
@@ -85,6 +90,10 @@ def residuals(
         if some is not None:
             wanted = layout.inward(some)
             handles.append(model.unembed.register_forward_pre_hook(_picking(wanted)))
+            if len(model.blocks) - 1 not in layers and not _is_watched(model.blocks[-1]):
+                mlp = model.blocks[-1].mlp
+                handles.append(mlp.register_forward_pre_hook(_picking(wanted)))
+                handles.append(mlp.register_forward_hook(_putting_back(wanted)))
         packed = layout.inward(tokens)
         with full_precision(model), torch.autocast(packed.device.type, enabled=False):
             result = model(
@@ -93,6 +102,7 @@ def residuals(
                 return_type="logits",
                 use_cache=False,
             )
+        result = result.to(tokens.device)
         result = layout.outward(result) if some is None else result[0]
     except _StopForward:
         result = None
@@ -105,7 +115,28 @@ def residuals(
 
 def _picking(wanted: Bool[Tensor, "row pos"]) -> Callable[[Module, Any], tuple[Tensor]]:
     """Returns a hook that keeps only some tokens, as one row."""
-    return lambda _module, inputs: (inputs[0][wanted].unsqueeze(0),)
+    return lambda _module, inputs: (inputs[0][wanted.to(inputs[0].device)].unsqueeze(0),)
+
+
+def _is_watched(block: Any) -> bool:
+    """Returns whether a foreign hook may see what the block's MLP does; True if it has none."""
+    if not hasattr(block, "mlp"):
+        return True
+    points = [part for part in block.modules() if isinstance(part, HookPoint)]
+    return watched([block, block.original_component, *block.mlp.modules(), *points])
+
+
+def _putting_back(wanted: Bool[Tensor, "row pos"]) -> Callable[[Module, Any, Any], Any]:
+    """Returns a hook that undoes the picking: zeros at the other tokens."""
+
+    def put(_module: Module, _inputs: Any, output: Any) -> Any:
+        # A mixture of experts may also return what its router said.
+        if isinstance(output, tuple):
+            return (put(_module, _inputs, output[0]), *output[1:])
+        mask = wanted.to(output.device)
+        return output.new_zeros(*mask.shape, output.shape[-1]).index_put((mask,), output[0])
+
+    return put
 
 
 class _Layout:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.models.offload import device_of
+
 
 def answer(model: TransformerBridge, prompt: Sequence[int], max_new_tokens: int) -> list[int]:
     """Continues a prompt with the most probable tokens.
@@ -17,7 +19,7 @@ def answer(model: TransformerBridge, prompt: Sequence[int], max_new_tokens: int)
     Returns:
         The ids of the answer.
     """
-    device = next(model.original_model.parameters()).device
+    device = device_of(model.original_model)
     made = model.generate(
         torch.tensor([list(prompt)], device=device),
         max_new_tokens=max_new_tokens,

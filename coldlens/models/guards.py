@@ -9,6 +9,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.checks import is_whole
 from coldlens.errors import ArgumentError, ModelError, ModelTypeError
+from coldlens.models.offload import out_of_reach
 
 Layers = SupportsIndex | Sequence[SupportsIndex] | None
 """One 0-based block, several, or None for all; negative ones count from the last."""
@@ -22,7 +23,8 @@ def require_decoder(model: TransformerBridge) -> None:
 
     Raises:
         ModelTypeError: If it is not a `TransformerBridge`.
-        ModelError: If it is not a causal decoder with `blocks.{l}.hook_resid_post`.
+        ModelError: If it is not a causal decoder with `blocks.{l}.hook_resid_post`, or weights have
+            no values.
     """
     if not isinstance(model, TransformerBridge):
         raise ModelTypeError(
@@ -36,6 +38,13 @@ def require_decoder(model: TransformerBridge) -> None:
             expected="a causal decoder with a stack of residual blocks",
             found=f"architecture {model.cfg.architecture!r}",
             fix="Use a decoder-only language model such as Llama, Gemma or GPT-2",
+        )
+    lost = out_of_reach(model)
+    if lost:
+        raise ModelError(
+            expected="every weight on a device, or where its module finds it",
+            found=f"{len(lost)} tensors without values, first {lost[0]}",
+            fix="Offload parameters alone, with a device_map, cpu_offload or disk_offload",
         )
     missing = [
         layer for layer in (0, len(model.blocks) - 1) if hook_name(layer) not in model.hook_dict

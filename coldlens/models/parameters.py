@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.models.casting import Deferred, cast
 from coldlens.models.guards import working_dtype
+from coldlens.models.offload import nothing_loaded, on_use
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Parameter:
 
     Attributes:
         name: Path in the Hugging Face model, without the bridge's wrappers.
-        tensor: The caller's own parameter; inside `exchanged` what took its place.
+        tensor: The caller's own parameter, or one that is loaded for each operation where it is
+            offloaded; inside `exchanged` what took its place.
         slots: `(module, attribute)` pairs; a tied parameter has several.
     """
 
@@ -39,19 +42,20 @@ def parameters(model: TransformerBridge) -> dict[str, Parameter]:
     Returns:
         Parameters by name, in the order of the module tree.
     """
+    # What is offloaded has lost its identity: Hugging Face knows by name what is tied.
+    tied: dict[str, str] = getattr(model.original_model, "all_tied_weights_keys", {})
     names: dict[int, str] = {}
-    found: dict[int, tuple[Tensor, list[tuple[nn.Module, str]]]] = {}
+    found: dict[str, tuple[Tensor, list[tuple[nn.Module, str]]]] = {}
     for path, module in model.original_model.named_modules():
         for attribute, tensor in module._parameters.items():
             if tensor is not None:
-                names.setdefault(
-                    id(tensor), f"{path}.{attribute}".replace("._original_component", "")
-                )
-                found.setdefault(id(tensor), (tensor, []))[1].append((module, attribute))
-    return {
-        names[key]: Parameter(names[key], tensor, tuple(slots))
-        for key, (tensor, slots) in found.items()
-    }
+                name = f"{path}.{attribute}".replace("._original_component", "")
+                first = names.setdefault(id(tensor), name)
+                if tensor.is_meta:
+                    first = tied.get(name, name)
+                slots = found.setdefault(first, (on_use(module, attribute), []))[1]
+                slots.append((module, attribute))
+    return {name: Parameter(name, tensor, tuple(slots)) for name, (tensor, slots) in found.items()}
 
 
 def upstream(model: TransformerBridge, layer: int) -> dict[str, Parameter]:
@@ -80,7 +84,7 @@ def upstream(model: TransformerBridge, layer: int) -> dict[str, Parameter]:
 def accurate_parameters(
     model: TransformerBridge, layer: int, dtype: torch.dtype | None = None
 ) -> dict[str, Tensor]:
-    """Returns the parameters upstream of a layer in float32 or better, without a graph.
+    """Returns the parameters upstream of a layer in float32 or better, without a graph or a copy.
 
     Args:
         model: The model.
@@ -88,12 +92,12 @@ def accurate_parameters(
         dtype: Another dtype to compute in.
 
     Returns:
-        Values by name, of the parameters that are floating-point tensors; the parameters' own
-        storage where the dtype allows.
+        Values by name, of the parameters that are floating-point tensors: on the parameters' own
+        storage, cast at each use where they are in another dtype (`cast`).
     """
     dtype = dtype or working_dtype(model)
     return {
-        name: found.tensor.detach().to(dtype)
+        name: cast(found.tensor.detach(), dtype)
         for name, found in upstream(model, layer).items()
         if found.tensor.is_floating_point()
     }
@@ -105,7 +109,8 @@ def exchanged(model: TransformerBridge, values: Mapping[str, Tensor]) -> Iterato
 
     Each slot of each named parameter holds the given tensor inside the context, and the caller's
     own parameter object again afterwards, also after an exception. Values may be leaves of a
-    graph or dual tensors.
+    graph or dual tensors. What is offloaded is loaded for each operation inside, not as a module
+    is called.
 
     Args:
         model: The model.
@@ -115,7 +120,10 @@ def exchanged(model: TransformerBridge, values: Mapping[str, Tensor]) -> Iterato
         Nothing.
     """
     known = parameters(model)
-    places = [(known[name], value) for name, value in values.items()]
+    deferred = {name: p.tensor for name, p in known.items() if isinstance(p.tensor, Deferred)}
+    places = [(known[name], value) for name, value in {**deferred, **values}.items()]
+    slots = [slot for parameter, _ in places for slot in parameter.slots]
+    own = [(module, name, module._parameters[name]) for module, name in slots]
     buffers: list[tuple[nn.Module, str, Tensor]] = []
     try:
         for parameter, value in places:
@@ -123,11 +131,11 @@ def exchanged(model: TransformerBridge, values: Mapping[str, Tensor]) -> Iterato
                 module._parameters[attribute] = value  # pyright: ignore[reportArgumentType]
                 if value.dtype != parameter.tensor.dtype:
                     buffers += _cast_buffers(module, parameter.tensor.dtype, value.dtype)
-        yield
+        with nothing_loaded(model):
+            yield
     finally:
-        for parameter, _ in places:
-            for module, attribute in parameter.slots:
-                module._parameters[attribute] = parameter.tensor  # pyright: ignore[reportArgumentType]
+        for module, name, tensor in own:
+            module._parameters[name] = tensor
         for module, name, buffer in buffers:
             module._buffers[name] = buffer
 
@@ -159,6 +167,7 @@ def _cast_buffers(
 
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _SAMPLED = 4096
+_AT_ONCE = 1 << 20
 _PROBED = 64
 _fingerprints: WeakKeyDictionary[TransformerBridge, tuple[tuple[float | int, ...], str]] = (
     WeakKeyDictionary()
@@ -188,7 +197,9 @@ def fingerprint(model: TransformerBridge) -> str:
             flat = parameter.tensor.detach().reshape(-1)
             sample = flat[:: max(1, flat.numel() // _SAMPLED)].to("cpu", torch.float64)
             # Integers: their sum does not depend on the order, so not on threads or device.
-            total = flat.view(_BITS[flat.element_size()]).sum(dtype=torch.int64).item()
+            # In pieces, since a sum in another dtype makes a copy in that dtype first.
+            pieces = flat.view(_BITS[flat.element_size()]).split(_AT_ONCE)
+            total = torch.stack([one.sum(dtype=torch.int64) for one in pieces]).sum().item()
             digest.update(f"{name} {tuple(parameter.tensor.shape)} {flat.dtype} {total}".encode())
             digest.update(sample.numpy().tobytes())
         known = _fingerprints[model] = (state, digest.hexdigest()[:32])

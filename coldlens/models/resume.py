@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.models.forward import residuals
+from coldlens.models.offload import device_of
 
 
 def resumed(
@@ -63,14 +64,14 @@ def _skipped(model: TransformerBridge, layer: int) -> Iterator[None]:
 
 
 class _EmptyBlock(nn.Module):
-    """Hands its input on, through the hook point of the block whose place it takes."""
+    """Hands its input on, on the device and through the hook point of the block it stands for."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         self.__dict__["block"] = block
 
     def forward(self, hidden: Tensor, *_: Any, **__: Any) -> Any:
-        return self.block.hook_resid_post(hidden)
+        return self.block.hook_resid_post(hidden.to(device_of(self.block)))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["block"], name)

@@ -51,7 +51,7 @@ class Intervention:
         """
         if layer not in self.layers:
             return residual
-        added = self.eta * change * self.mask.unsqueeze(-1)
+        added = (self.eta * change * self.mask.unsqueeze(-1)).to(residual.device)
         return (residual + added).to(residual.dtype)
 
 
@@ -161,12 +161,12 @@ class _Run:
         self.source, self.layers, self.eta, self.positions = source, layers, eta, positions
         self.first, self.hooks = first, {layer: self._hook_at(layer) for layer in layers}
         self.forwards, self.fired = 0, dict.fromkeys(layers, 0)
-        self.touched = False
+        self.touched = torch.zeros((), dtype=torch.bool)
         self.previous: Tensor | None = None
         self.prompt_mask = torch.zeros(0, 0, dtype=torch.bool)
         self.finish: Callable[[Displacements], Displacements] | None = None
         self.changes: Displacements = {}
-        self.mask = self.prompt_mask
+        self.chosen = self.mask = self.prompt_mask
         self.window = slice(None)
 
     def begin(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -206,7 +206,8 @@ class _Run:
         self.fired[layer] += 1
         prompt = self.prompt_mask.shape[1]
         if self.finish is not None:
-            self._keep(self.finish({layer: residual.detach()[:, :prompt]}))
+            stream = residual.detach()[:, :prompt].to(self.prompt_mask.device)
+            self._keep(self.finish({layer: stream}))
         change = self.changes[layer]
         columns = torch.arange(self.window.start, self.window.stop, device=change.device)
         change = change[:, columns.clamp(max=prompt - 1)]
@@ -263,10 +264,11 @@ class _Run:
 
     def _new_prompt(self, tokens: Tensor, mask: Tensor, reads_along: bool) -> None:
         self.prompt_mask = mask
+        self.chosen = prompt_positions(self.positions, mask)
         if reads_along:
             self.finish = self.source.begin_field(tokens, mask, self.layers)
             return
-        intervention = Intervention(self.layers, self.eta, prompt_positions(self.positions, mask))
+        intervention = Intervention(self.layers, self.eta, self.chosen)
         self._keep(self.source.field(tokens, mask, self.layers, intervention))
 
     def _keep(self, changes: Displacements) -> None:
@@ -275,8 +277,9 @@ class _Run:
         mask = self.prompt_mask
         last = (mask.cumsum(1) * mask).argmax(1)
         rows = torch.arange(len(mask), device=mask.device)
-        for layer, change in changes.items():
-            if not change.any():
+        moving = torch.stack([change.any() for change in changes.values()]).tolist()
+        for (layer, change), moves in zip(changes.items(), moving, strict=True):
+            if not moves:
                 raise SteeringError(
                     expected=f"a displacement at layer {layer} that is not zero",
                     found="zero: steering would do nothing",
@@ -296,12 +299,10 @@ class _Run:
             "first_generated": columns == prompt,
         }.get(str(self.positions), torch.zeros_like(columns, dtype=torch.bool))
         inside = columns < prompt
-        chosen = prompt_positions(self.positions, self.prompt_mask)[
-            :, columns.clamp(max=prompt - 1)
-        ]
+        chosen = self.chosen[:, columns.clamp(max=prompt - 1)]
         self.mask = (chosen & inside) | later
         self.window = slice(past, stop)
-        self.touched |= bool(self.mask.any())
+        self.touched = self.mask.any() | self.touched.to(self.mask.device)
 
 
 def _past_length(cache: Any) -> int:

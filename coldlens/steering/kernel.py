@@ -10,7 +10,7 @@ from torch import Tensor
 from coldlens.gradients import pushforward
 from coldlens.models.forward import residuals
 from coldlens.steering.intervention import Displacements, Intervention
-from coldlens.steering.parametric import held
+from coldlens.steering.parametric import held, placed
 from coldlens.steering.steering import Origin, Steering
 
 
@@ -121,4 +121,4 @@ class TangentKernelSteering(Steering):
         for key, value in tensors.items():
             layer, name = key.split(".", 1)
             directions[int(layer)][name] = value
-        return cls(origin, directions)
+        return cls(origin, {layer: placed(origin, one) for layer, one in directions.items()})

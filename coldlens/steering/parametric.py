@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coldlens.gradients import Direction, moved_residuals, packed, pushforward, unpacked
 from coldlens.models.guards import working_dtype
+from coldlens.models.parameters import parameters
 from coldlens.steering.intervention import Displacements, Intervention
 from coldlens.steering.steering import Origin, Steering
 
@@ -44,7 +45,24 @@ class ParametricSteering(Steering):
         cls, origin: Origin, tensors: dict[str, Tensor], settings: dict[str, float]
     ) -> "ParametricSteering":
         """Returns the steering of saved tensors; see `Steering.restore`."""
-        return cls(origin, unpacked(tensors), truncation=_truncation(settings))
+        return cls(origin, unpacked(placed(origin, tensors)), truncation=_truncation(settings))
+
+
+def placed(origin: Origin, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Puts what belongs to a parameter on its device, as `fit` does.
+
+    Args:
+        origin: The record that has the model.
+        tensors: By parameter name, which a colon and a part may follow.
+
+    Returns:
+        The same tensors, each on the device of its parameter.
+    """
+    known = parameters(origin.model)
+    return {
+        name: value.to(known[name.partition(":")[0]].tensor.device)
+        for name, value in tensors.items()
+    }
 
 
 def _truncation(settings: dict[str, float]) -> tuple[float, ...]:
@@ -120,7 +138,7 @@ class DifferenceSteering(ParametricSteering):
         double = bool(settings["double"])
         return cls(
             origin,
-            unpacked(tensors),
+            unpacked(placed(origin, tensors)),
             settings["step"],
             settings["scale"],
             scheme,

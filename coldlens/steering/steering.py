@@ -21,6 +21,7 @@ from coldlens.examples.example import Text, TokenPolicy
 from coldlens.examples.positions import Positions, check_positions, token_texts
 from coldlens.examples.tokens import Ids, check_ids, encode_prompts
 from coldlens.models.guards import require_eval
+from coldlens.models.offload import device_of
 from coldlens.models.parameters import fingerprint
 from coldlens.steering.intervention import (
     Displacements,
@@ -180,7 +181,8 @@ class Steering(ABC):
         else:
             texts = [inputs] if isinstance(inputs, str) else inputs
             tokens, mask = pad(
-                encode_prompts(self.model, texts, self.origin.policy), device=_device(self.model)
+                encode_prompts(self.model, texts, self.origin.policy),
+                device=device_of(self.model.original_model),
             )
         pieces = [
             self.field(
@@ -213,7 +215,9 @@ class Steering(ABC):
         out: Tensor | None = None
         for start in range(0, len(order), _ROWS_AT_ONCE):
             index = order[start : start + _ROWS_AT_ONCE]
-            tokens, mask = pad([ids[place] for place in index], device=_device(self.model))
+            tokens, mask = pad(
+                [ids[place] for place in index], device=device_of(self.model.original_model)
+            )
             found = self.field(tokens, mask, self.layers)
             last = mask.sum(1) - 1
             rows = torch.arange(len(index), device=last.device)
@@ -395,7 +399,7 @@ class Steering(ABC):
         Raises:
             SteeringError: If the file is corrupt or no steering, or belongs to another model.
         """
-        tensors, header = read_file(Path(path), device=_device(model))
+        tensors, header = read_file(Path(path), device=device_of(model.original_model))
         kinds = {kind.__name__: kind for kind in _subclasses(Steering)}
         try:
             kind = kinds[header["kind"]]
@@ -436,10 +440,6 @@ class Steering(ABC):
 def _subclasses(kind: type[Steering]) -> list[type[Steering]]:
     found = kind.__subclasses__()
     return found + [below for one in found for below in _subclasses(one)]
-
-
-def _device(model: TransformerBridge) -> torch.device:
-    return next(model.original_model.parameters()).device
 
 
 def _check_finite(found: Mapping[int, Tensor]) -> None:

@@ -3,6 +3,8 @@
 import pytest
 import torch
 import zoo
+from accelerate import cpu_offload
+from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.directions import ColdFD, ColdJVP, ColdKernel, DiffMean, FineTune
 from coldlens.errors import ModelError, ModelTypeError, NumericsError
@@ -29,6 +31,19 @@ def test_training_mode(examples, method):
         r"Call model.eval\(\) first",
     ):
         method.fit(model, examples)
+
+
+def test_offloaded_weights():
+    network = cpu_offload(zoo.hf_model("llama"), execution_device=torch.device("cpu"))
+    model = TransformerBridge.boot_transformers(
+        "tiny", hf_model=network, tokenizer=zoo.tokenizer(), dtype=torch.float32
+    )
+    with pytest.raises(
+        ModelError,
+        match=r"every weight on a device; found \d+ that are offloaded .*, first model.embed_tokens"
+        r".*weight. Load it without offloading",
+    ):
+        load_model(model)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from coldlens.directions.epsilon import FACTOR, PILOT_PROMPTS, _best, _search, pilot
+from coldlens.directions.epsilon import FACTOR, _best, _search
 from coldlens.errors import NumericsError
+from coldlens.examples.batch import PILOT_PROMPTS, pilot
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -29,8 +30,9 @@ def test_the_best_step_is_found_from_what_neighbours_differ_by(order, start):
 
 
 def test_the_pilot_reads_few_tokens():
-    assert pilot([(1,) * 100] * 3) == [(1,) * 100]
-    assert pilot([(1,) * 30] * 9) == [(1,) * 30] * 3
+    assert pilot([(1,) * 100] * 3) == [(1,) * 64]
+    assert pilot([(1,) * 30] * 9) == [(1,) * 30, (1,) * 30, (1,) * 4]
+    assert pilot([(1, 2, 3)]) == [(1, 2, 3)]
     assert len(pilot([(1, 2)] * 50)) == PILOT_PROMPTS
 
 
@@ -50,7 +52,7 @@ def test_estimates_that_are_not_finite_are_an_error():
     """At the second step one layer does not move any more, so that its estimate is zero."""
 
     def at(step):
-        return [torch.full((1, 3), 5.0 + (step > 2e-3)), moving(step)]
+        return [torch.full((1, 3), 5.0 + (step > 5e-4)), moving(step)]
 
     with pytest.raises(NumericsError, match="finite differences of the residual stream"):
         _search(at, "forward", 1e-3, 6e-8)

@@ -195,17 +195,6 @@ def test_auto_is_the_smaller_one():
     assert any(isinstance(part, Factored) for part in products.values())
 
 
-def test_auto_within_a_limit(caplog):
-    model, examples = model_of("llama"), data_of("llama", "paired")
-    steering = ColdJVP(max_memory=60_000).fit(model, examples)
-    ranks = [part.rank for part in steering.direction.values() if isinstance(part, Factored)]
-    assert "is truncated to rank" in caplog.text
-    assert 0 < max(ranks) < 10
-    assert len(steering.truncation) == 3
-    with pytest.raises(ArgumentError, match=r"max_memory of \d+ bytes or more"):
-        ColdJVP(max_memory=1000).fit(model, examples)
-
-
 def test_low_rank_without_truncation_is_exact():
     model, examples = model_of("gemma2"), data_of("gemma2", "paired")
     dense = ColdJVP(gradient="dense").fit(model, examples).displacement(TOKENS, MASK)

@@ -81,7 +81,7 @@ def test_seven_billion_parameters():
     memory = gradient_memory(config, 480, 40)
     assert memory.dense == pytest.approx(4 * 6.6e9, rel=0.01)
     assert memory.factored < 0.2 * memory.dense
-    assert memory.rank_within(memory.low_rank(7)) == 7
+    assert memory.low_rank(7) - memory.low_rank(6) == memory.low_rank(2) - memory.low_rank(1) > 0
 
 
 @pytest.mark.parametrize("settings", [{"tokens": 0}, {"predicting": -1}], ids=str)

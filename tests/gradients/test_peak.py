@@ -22,22 +22,20 @@ import zoo
 from transformer_lens.model_bridge import TransformerBridge
 
 from analyses.measure import peak_mb, reset_peak_mb
-from coldlens.capture import Needs, collect
-from coldlens.directions import ColdJVP
+from coldlens.directions import ColdFD
 from coldlens.examples.example import Example, ExampleSet
-from coldlens.gradients import gradient_memory
+from coldlens.gradients import Factored, gradient_memory
 from coldlens.losses import CrossEntropy
 
-COUNT, LENGTH, BATCH = 10, 20, 2
-kind, limit = json.loads(sys.argv[1])
+kind, limit, count, length = json.loads(sys.argv[1])
 
 def held_mb():
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
-def run(width, layers, limit):
+def run(width, layers, count, length, kind, limit):
     sizes = dict(hidden_size=width, intermediate_size=8 * width // 3, num_hidden_layers=layers)
-    sizes |= dict(vocab_size=300, max_position_embeddings=64, num_attention_heads=8)
+    sizes |= dict(vocab_size=300, max_position_embeddings=256, num_attention_heads=8)
     config = transformers.LlamaConfig(**sizes)
     network = transformers.AutoModelForCausalLM.from_config(config).eval()
     config.architectures = [type(network).__name__]
@@ -46,64 +44,56 @@ def run(width, layers, limit):
         model = TransformerBridge.boot_transformers(
             "x", hf_model=network, tokenizer=zoo.tokenizer(), device="cpu", dtype=torch.float32
         )
-    rows = torch.randint(4, 300, (COUNT, LENGTH + 1)).tolist()
+    rows = torch.randint(4, 300, (count, length + 1)).tolist()
     examples = ExampleSet(tuple(Example(tuple(row[:-1]), tuple(row[-1:])) for row in rows))
     before, start = reset_peak_mb(), held_mb()
-    if kind == "activations":
-        needs = Needs(gradients=frozenset({(CrossEntropy(), "all")}))
-        collect(model, examples, (0, layers - 1), needs, batch_size=BATCH)
-    else:
-        kept = ColdJVP(CrossEntropy(), gradient=kind, max_memory=limit)
-        kept = kept.fit(model, examples, batch_size=BATCH)
+    kept = ColdFD(CrossEntropy(), gradient=kind, max_memory=limit).fit(model, examples)
     peak, held = peak_mb() - before, held_mb() - start
-    whole = gradient_memory(config, COUNT * LENGTH, COUNT)
-    batch = gradient_memory(config, BATCH * LENGTH, BATCH)
-    return dict(peak=peak, held=held, whole=whole.factored / 1e6, batch=batch.factored / 1e6)
+    ranks = [part.rank for part in kept.direction.values() if isinstance(part, Factored)]
+    whole = gradient_memory(config, count * length, count).factored / 1e6
+    return dict(peak=peak, held=held, whole=whole, rank=max(ranks, default=None))
 
 torch.set_num_threads(1)
-run(32, 2, limit and 50_000)  # what is made on first use does not count
-print(json.dumps(run(512, 6, limit)))
+run(32, 2, 2, 6, "low_rank", None)  # what is made on first use does not count
+print(json.dumps(run(512, 6, count, length, kind, limit)))
 """
 
 
-def measured(kind, limit=None):
-    """Numbers in MB; blocks that are freed go back to the system at once."""
+def measured(kind, limit, count, length, **settings):
+    """Numbers in MB, and the highest rank of outer products."""
     root = Path(__file__).parents[2]
     folders = os.pathsep.join(map(str, (root, root / "tests")))
-    threshold = {f"MALLOC_{name}_THRESHOLD_": "16384" for name in ("MMAP", "TRIM")}
     found = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps([kind, limit])],
-        env={**os.environ, **threshold, "PYTHONPATH": folders},
+        [sys.executable, "-c", SCRIPT, json.dumps([kind, limit, count, length])],
+        env={**os.environ, **settings, "PYTHONPATH": folders},
         capture_output=True,
         text=True,
         check=True,
     )
-    return json.loads(found.stdout.splitlines()[-1])
-
-
-@pytest.fixture(scope="module")
-def activations():
-    return measured("activations")["peak"]
+    return json.loads(found.stdout.splitlines()[-1]) | {"said": found.stderr}
 
 
 def test_the_estimate_is_what_the_process_holds_afterwards():
-    found = measured("factored")
+    # Blocks that are freed go back to the system at once.
+    settings = {f"MALLOC_{name}_THRESHOLD_": "16384" for name in ("MMAP", "TRIM")}
+    found = measured("factored", None, 10, 20, **settings)
     assert abs(found["held"] / found["whole"] - 1) < 0.1, found
 
 
-@pytest.fixture(scope="module")
-def dense():
-    return measured("dense")["peak"]
-
-
-@pytest.mark.parametrize(("kind", "limit"), [("factored", None), ("auto", 30e6), ("auto", 15e6)])
-def test_a_fit_stays_within_its_budget(kind, limit, activations, dense):
-    """The gradient; for the batch in work its activations and thrice its outer products.
-
-    And as much as these activations again for the prompts at which a truncation is measured.
-    """
-    found = measured(kind, limit)
-    kept = found["whole"] if limit is None else limit / 1e6
-    assert found["peak"] <= kept + 2 * activations + 3 * found["batch"], (found, activations)
-    # The dense form would not fit in.
-    assert dense > 2 * found["peak"]
+@pytest.mark.parametrize(
+    ("limit", "count", "length", "without", "rank"),
+    [
+        # Tensors would do, with fewer than eight examples at once.
+        (360e6, 16, 128, "dense", None),
+        (120e6, 10, 20, "dense", 200),
+        (65e6, 10, 20, "factored", "less"),
+    ],
+    ids=["smaller batch", "factored", "low rank"],
+)
+def test_a_fit_stays_within_its_budget(limit, count, length, without, rank):
+    """In an ordinary process, and it would not do so by itself."""
+    found = measured("auto", limit, count, length)
+    assert found["peak"] <= limit / 1e6, found
+    assert found["rank"] < 200 if rank == "less" else found["rank"] == rank, found
+    assert ("is truncated" in found["said"]) == (rank == "less")
+    assert measured(without, None, count, length)["peak"] > limit / 1e6
