@@ -143,10 +143,11 @@ class Budget:
         during += max(self._cutting(plans[w], memory, size) for w, memory in self.memories.items())
         for wanted, memory in self.memories.items():
             chosen = plans[wanted]
-            # The outer products of the last batch are its own.
-            own = chosen.factored and not chosen.truncated
-            share = 1 - examples / self.longest.examples if own else 1
-            during += share * chosen.bytes(memory)
+            during += chosen.bytes(memory)
+            if chosen.factored and not chosen.truncated:
+                # The outer products of the last batch are in its profile.
+                products = memory.factored - memory.itemsize * memory.others
+                during -= examples / self.longest.examples * products
         return self._bytes(max(during, self._after(plans)))
 
     def _bytes(self, tensors: float | int) -> int:
@@ -154,10 +155,11 @@ class Budget:
 
     def _cutting(self, chosen: Plan, memory: Memory, size: Size) -> float | int:
         """Returns what truncating takes beside the same at rank one, which is in the profile."""
-        if chosen.rank is None:
+        if not chosen.truncated:
             return 0
-        rows = 2 * size.examples * size.tokens + chosen.rank
-        cut = 4 * chosen.rank * memory.widest + 8 * memory.itemsize * rows**2
+        rank = self.tokens if chosen.rank is None else chosen.rank
+        rows = 2 * size.examples * size.tokens + rank
+        cut = 4 * rank * memory.widest + 8 * memory.itemsize * rows**2
         return cut + 3 * MEASURED * size.tokens * self.stream
 
     def _after(self, plans: Plans) -> float | int:

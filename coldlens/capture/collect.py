@@ -10,11 +10,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.capture.bounded import budget
 from coldlens.capture.forms import MEASURED, factored_maps, gradient_memories, gradient_sums
 from coldlens.capture.gathered import Gathered
 from coldlens.capture.needs import Evidence, Needs, loss_and_form
 from coldlens.capture.release import release
+from coldlens.capture.trials import budget_of
 from coldlens.checks import at_least
 from coldlens.errors import ArgumentError
 from coldlens.examples.batch import BOTH, Batch, Side, batches, tail
@@ -120,7 +120,9 @@ def collect(
 
     rows = MEASURED
     if bounded:
-        chosen = budget(model, layers, needs, sides, encoded, memories, gather).choose(batch_size)
+        chosen = budget_of(model, layers, needs, sides, encoded, memories, gather).choose(
+            batch_size
+        )
         if progress:
             tqdm.write(str(chosen), file=sys.stderr)
         else:

@@ -91,10 +91,8 @@ def gradient_sums(
     """
     device = device_of(model.original_model)
     prompts = sorted((example.prompt for example in encoded), key=len)
-    pilot = prompts[:: max(1, len(prompts) // MEASURED)][:MEASURED]
-    padded = [
-        pad(pilot[start : start + rows], device=device) for start in range(0, len(pilot), rows)
-    ]
+    read = prompts[:: max(1, len(prompts) // MEASURED)][:MEASURED]
+    padded = [pad(read[start : start + rows], device=device) for start in range(0, len(read), rows)]
 
     def measure(direction: Mapping[str, Any]) -> list[Tensor]:
         moved = [

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from coldlens.capture.release import release
+from coldlens.models.casting import Deferred
 
 
 class Meter(TorchDispatchMode):
@@ -35,6 +36,9 @@ class Meter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Returns what the function gives."""
+        if Deferred in types:
+            with self:  # what it makes for the operation counts too
+                return Deferred.__torch_dispatch__(func, types, args, kwargs)
         given = tree_leaves((args, kwargs))
         result = func(*args, **(kwargs or {}))
         self._note(given, new=False)

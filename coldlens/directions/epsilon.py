@@ -19,6 +19,8 @@ from coldlens.steering.parametric import Scheme
 
 PILOT_STEP = 1e-5
 """First guess of ε‖g‖/‖θ‖."""
+DROWNED = 100
+"""Relative moves below so many units of round-off say little; the pilot then goes further."""
 FACTOR = 4.0
 """Ratio of neighbouring steps on the ladder."""
 LONGEST = 16
@@ -121,6 +123,17 @@ def _search(
         NumericsError: If estimates are not finite.
     """
     base, first = at(0.0), at(epsilon)
+    ratio = _relative_move(first, base)
+    if ratio < DROWNED * unit:
+        epsilon *= FACTOR**3
+        first = at(epsilon)
+        ratio = _relative_move(first, base)
+    if not 0 < ratio < math.inf:
+        raise NumericsError(
+            expected="a gradient that moves the residual stream",
+            found=f"a relative move of {ratio} at epsilon = {epsilon:.3g}",
+            fix="Give epsilon as a number, or use ColdJVP",
+        )
 
     def slope(rung: int) -> list[Tensor]:
         step = epsilon * FACTOR**rung
@@ -131,7 +144,7 @@ def _search(
         return [(up - here) / step for up, here in zip(above, base, strict=True)]
 
     target = FACTOR**2 * unit ** (1 / (ORDER[scheme] + 1))
-    top = math.floor(math.log(target / _relative_move(first, base, epsilon), FACTOR))
+    top = math.floor(math.log(target / ratio, FACTOR))
     gaps: list[float] = []
     above = slope(top)
     while len(gaps) < LONGEST and not (gaps and not gaps[-1] < TURNED * min(gaps)):
@@ -175,18 +188,11 @@ def _best(epsilon: float, gaps: list[float], order: int) -> tuple[float, float]:
     return best, (curve * best ** (2 * order) + noise / best**2) ** 0.5
 
 
-def _relative_move(moved: list[Tensor], base: list[Tensor], epsilon: float) -> float:
+def _relative_move(moved: list[Tensor], base: list[Tensor]) -> float:
     ratios = [
         (new - old).norm(dim=-1) / old.norm(dim=-1) for new, old in zip(moved, base, strict=True)
     ]
-    ratio = torch.cat(ratios).median().item()
-    if not ratio > 0:
-        raise NumericsError(
-            expected="a gradient that moves the residual stream",
-            found=f"a relative move of {ratio} at epsilon = {epsilon:.3g}",
-            fix="Give epsilon as a number, or use ColdJVP",
-        )
-    return ratio
+    return torch.cat(ratios).median().item()
 
 
 def _disagreement(above: list[Tensor], below: list[Tensor]) -> float:

@@ -23,8 +23,7 @@ class Form:
         rank: The most outer products of a low-rank matrix.
         tolerance: Without a rank: the share of a matrix, in Frobenius norm, that each truncation
             may leave out; 0.01 by default.
-        max_memory: What the whole pass over the examples may occupy beside the model, in bytes;
-            for `"auto"`.
+        max_memory: What fitting may take beside the loaded model, in bytes; for `"auto"`.
     """
 
     kind: Kind = "auto"

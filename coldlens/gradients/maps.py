@@ -16,7 +16,8 @@ from transformers.pytorch_utils import Conv1D
 
 from coldlens.gradients.factored import Factored, Product
 from coldlens.models.forward import residuals
-from coldlens.models.linear import LINEAR_MAPS, hooked
+from coldlens.models.hooks import hooked
+from coldlens.models.linear import LINEAR_MAPS
 from coldlens.models.parameters import exchanged, parameters
 from coldlens.vectors import numbers
 
@@ -143,10 +144,10 @@ def recognised(model: TransformerBridge, ids: Int[Tensor, "row pos"]) -> list[Ca
 
         return hook
 
-    watched = {place.module: look(place) for places in maps.values() for place in places}
+    looks = {place.module: look(place) for places in maps.values() for place in places}
     mask = torch.ones_like(ids, dtype=torch.bool)
     own = {name: known[name].tensor for name in maps}
-    with torch.no_grad(), exchanged(model, own), hooked(watched), uses:
+    with torch.no_grad(), exchanged(model, own), hooked(looks), uses:
         residuals(model, ids, mask, (len(model.blocks) - 1,), logits=True)
     found = zip(checks, numbers([same for _, same in checks]), strict=True)
     strange = uses.other.keys() | uses.read.keys() | {name for (name, _), same in found if not same}

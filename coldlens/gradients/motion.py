@@ -13,7 +13,7 @@ from coldlens.gradients.direction import Direction
 from coldlens.gradients.factored import Factored, Product
 from coldlens.gradients.maps import LinearMap, linear_maps
 from coldlens.models.forward import Edit, residuals
-from coldlens.models.linear import hooked
+from coldlens.models.hooks import hooked
 from coldlens.models.parameters import accurate_parameters, exchanged
 
 Streams = dict[int, Float[Tensor, "row pos d"]]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from coldlens.examples.batch import Batch
 from coldlens.gradients.factored import Factored, joined
 from coldlens.gradients.maps import Call, LinearMap
-from coldlens.models.linear import hooked
+from coldlens.models.hooks import hooked
 
 _FULL = 0.75
 """Share of the tokens kept that must have a gradient."""

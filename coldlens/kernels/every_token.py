@@ -22,7 +22,7 @@ from coldlens.kernels.record import Site, record
 from coldlens.kernels.reverse import sweep
 from coldlens.kernels.work import Footprint
 from coldlens.models.forward import residuals
-from coldlens.models.linear import hooked
+from coldlens.models.hooks import hooked
 from coldlens.models.parameters import exchanged
 
 

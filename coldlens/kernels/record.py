@@ -10,7 +10,8 @@ from transformers.pytorch_utils import Conv1D
 from coldlens.examples.tokens import Ids
 from coldlens.kernels.points import one_row
 from coldlens.models.forward import residuals
-from coldlens.models.linear import LINEAR_MAPS, hooked
+from coldlens.models.hooks import hooked
+from coldlens.models.linear import LINEAR_MAPS
 from coldlens.models.parameters import exchanged, upstream
 
 

@@ -12,11 +12,14 @@ from transformer_lens.hook_points import HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.models.guards import hook_name
-from coldlens.models.linear import watched
+from coldlens.models.hooks import watched
 from coldlens.models.precision import full_precision
 
 Edit = Callable[[int, Tensor], Tensor | None]
 """Called with a layer and its residual stream; returns a replacement, or None to leave it."""
+
+_BEFORE = ("_original_component", "attn", "ln1", "ln2")
+"""Parts of a block that do not see what its MLP does."""
 
 _measuring: ContextVar[bool] = ContextVar("coldlens_measuring", default=False)
 
@@ -90,7 +93,7 @@ def residuals(
         if some is not None:
             wanted = layout.inward(some)
             handles.append(model.unembed.register_forward_pre_hook(_picking(wanted)))
-            if len(model.blocks) - 1 not in layers and not _is_watched(model.blocks[-1]):
+            if len(model.blocks) - 1 not in layers and not _is_watched(model):
                 mlp = model.blocks[-1].mlp
                 handles.append(mlp.register_forward_pre_hook(_picking(wanted)))
                 handles.append(mlp.register_forward_hook(_putting_back(wanted)))
@@ -113,17 +116,30 @@ def residuals(
     return found, result
 
 
-def _picking(wanted: Bool[Tensor, "row pos"]) -> Callable[[Module, Any], tuple[Tensor]]:
+def _picking(wanted: Bool[Tensor, "row pos"]) -> Callable[[Module, Any], tuple[Any, ...]]:
     """Returns a hook that keeps only some tokens, as one row."""
-    return lambda _module, inputs: (inputs[0][wanted.to(inputs[0].device)].unsqueeze(0),)
+
+    def picked(value: Any) -> Any:
+        # An MLP may also be given the residual stream.
+        if not isinstance(value, Tensor) or value.shape[:2] != wanted.shape:
+            return value
+        return value[wanted.to(value.device)].unsqueeze(0)
+
+    return lambda _module, inputs: tuple(map(picked, inputs))
 
 
-def _is_watched(block: Any) -> bool:
-    """Returns whether a foreign hook may see what the block's MLP does; True if it has none."""
+def _is_watched(model: TransformerBridge) -> bool:
+    """Returns whether a foreign hook may see what the last MLP does; True if there is none."""
+    block = model.blocks[-1]
     if not hasattr(block, "mlp"):
         return True
+    # The bridge has hooks of its own before attention and MLP.
+    after = [part for name, part in block.named_children() if name not in _BEFORE]
+    if hasattr(model, "ln_final"):
+        after.append(model.ln_final)
     points = [part for part in block.modules() if isinstance(part, HookPoint)]
-    return watched([block, block.original_component, *block.mlp.modules(), *points])
+    inside = (module for part in after for module in part.modules())
+    return watched([block, block.original_component, *points, *inside])
 
 
 def _putting_back(wanted: Bool[Tensor, "row pos"]) -> Callable[[Module, Any, Any], Any]:

@@ -44,7 +44,7 @@ def require_decoder(model: TransformerBridge) -> None:
         raise ModelError(
             expected="every weight on a device, or where its module finds it",
             found=f"{len(lost)} tensors without values, first {lost[0]}",
-            fix="Offload parameters alone, with a device_map, cpu_offload or disk_offload",
+            fix="Offload each module by itself, without preload_module_classes",
         )
     missing = [
         layer for layer in (0, len(model.blocks) - 1) if hook_name(layer) not in model.hook_dict

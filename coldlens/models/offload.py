@@ -29,23 +29,23 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 def on_use(module: nn.Module, attribute: str) -> Tensor:
-    """Returns a module's parameter as one that is loaded for each operation.
+    """Returns a module's parameter or buffer as one that is loaded for each operation.
 
     Args:
         module: The module.
-        attribute: The parameter.
+        attribute: The parameter or buffer.
 
     Returns:
-        The parameter itself where it is not offloaded, or nothing is known that loads it.
+        The tensor itself where it is not offloaded, or nothing is known that loads it.
     """
-    parameter = module._parameters[attribute]
-    assert parameter is not None
+    tensor = {**module._parameters, **module._buffers}[attribute]
+    assert tensor is not None
     hook = next(filter(_loads, _hooks(module)), None)
-    if hook is None or not parameter.is_meta:
-        return parameter
+    if hook is None or not tensor.is_meta:
+        return tensor
     weights = hook.weights_map
     device = torch.device(hook.execution_device)
-    return Deferred(lambda: weights[attribute], parameter.detach(), parameter.dtype, device)
+    return Deferred(lambda: weights[attribute], tensor.detach(), tensor.dtype, device)
 
 
 def out_of_reach(model: TransformerBridge) -> list[str]:
@@ -57,19 +57,19 @@ def out_of_reach(model: TransformerBridge) -> list[str]:
     Returns:
         Their names.
     """
-    found: list[str] = []
-    for path, module in model.original_model.named_modules():
-        own = [name for name, value in module._parameters.items() if value is not None]
-        values = {**{name: on_use(module, name) for name in own}, **module._buffers}
-        found += [
-            f"{path}.{name}" for name, one in values.items() if one is not None and one.is_meta
-        ]
-    return [name.replace("._original_component", "") for name in found]
+    return [
+        f"{path}.{name}".replace("._original_component", "")
+        for path, module in model.original_model.named_modules()
+        for name, tensor in [*module._parameters.items(), *module._buffers.items()]
+        if tensor is not None and on_use(module, name).is_meta
+    ]
 
 
 @contextmanager
 def nothing_loaded(model: TransformerBridge) -> Iterator[None]:
     """Keeps accelerate from loading weights, so that modules compute with what they hold.
+
+    Offloaded buffers are loaded for each operation instead.
 
     Args:
         model: The model.
@@ -77,13 +77,23 @@ def nothing_loaded(model: TransformerBridge) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    modules = model.original_model.modules()
+    modules = list(model.original_model.modules())
     hooks = [hook for module in modules for hook in _hooks(module) if _loads(hook)]
+    buffers = [
+        (module, name, buffer)
+        for module in modules
+        for name, buffer in module._buffers.items()
+        if buffer is not None and buffer.is_meta
+    ]
     try:
+        for module, name, _ in buffers:
+            module._buffers[name] = on_use(module, name)
         for hook in hooks:
             hook.offload = False
         yield
     finally:
+        for module, name, buffer in buffers:
+            module._buffers[name] = buffer
         for hook in hooks:
             hook.offload = True
 

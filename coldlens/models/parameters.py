@@ -125,19 +125,19 @@ def exchanged(model: TransformerBridge, values: Mapping[str, Tensor]) -> Iterato
     slots = [slot for parameter, _ in places for slot in parameter.slots]
     own = [(module, name, module._parameters[name]) for module, name in slots]
     buffers: list[tuple[nn.Module, str, Tensor]] = []
-    try:
-        for parameter, value in places:
-            for module, attribute in parameter.slots:
-                module._parameters[attribute] = value  # pyright: ignore[reportArgumentType]
-                if value.dtype != parameter.tensor.dtype:
-                    buffers += _cast_buffers(module, parameter.tensor.dtype, value.dtype)
-        with nothing_loaded(model):
+    with nothing_loaded(model):
+        try:
+            for parameter, value in places:
+                for module, attribute in parameter.slots:
+                    module._parameters[attribute] = value  # pyright: ignore[reportArgumentType]
+                    if value.dtype != parameter.tensor.dtype:
+                        buffers += _cast_buffers(module, parameter.tensor.dtype, value.dtype)
             yield
-    finally:
-        for module, name, tensor in own:
-            module._parameters[name] = tensor
-        for module, name, buffer in buffers:
-            module._buffers[name] = buffer
+        finally:
+            for module, name, tensor in own:
+                module._parameters[name] = tensor
+            for module, name, buffer in buffers:
+                module._buffers[name] = buffer
 
 
 def _cast_buffers(

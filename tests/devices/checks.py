@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from devices.elsewhere import ELSEWHERE, TwoDevices
-from devices.shards import far, sharded, whole
+from devices.shards import far, offloaded, sharded, whole
 from exact.cases import DATA
 from exact.closeness import assert_close
 from exact.tolerances import EXACT, FORWARD
@@ -74,6 +74,22 @@ def same_directions(name: str, dtype: torch.dtype) -> None:
                 assert values.device == ALL.device, (method.label, layer, values.device)
                 what = f"{method.label} at layer {layer}"
                 assert_close(values, expected[layer], BOUNDS[dtype], what)
+
+
+def same_offloaded(name: str, dtype: torch.dtype) -> None:
+    """Fails unless each method finds the same with weights that are brought from the CPU."""
+    one, two = whole(name, dtype), offloaded(name, dtype)
+    with TwoDevices():
+        there = ALL.to(ELSEWHERE)
+        for method in METHODS:
+            if getattr(method, "kernel", None) == "linear":
+                continue  # reads the model as it is: accelerate cannot load to a device of Python
+            expected = method.fit(one, EXAMPLES).displacement(ALL, ALL > 0)
+            found = method.fit(two, EXAMPLES).displacement(there, there > 0)
+            for layer, values in found.items():
+                assert values.device == ELSEWHERE, (method.label, layer, values.device)
+                what = f"{method.label} at layer {layer}"
+                assert_close(values.cpu(), expected[layer], BOUNDS[dtype], what)
 
 
 def same_steering(name: str, dtype: torch.dtype) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 from torch.utils.backend_registration import (
     _DummyBackendModule,
     _setup_privateuseone_for_python_backend,
@@ -147,16 +147,15 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     mixed = {isinstance(one, _Far) for one in tensors if one.ndim or isinstance(one, _Far)}
     if len(mixed) == 2 and func not in _COPIES:
         raise RuntimeError(f"tensors on two devices in {func}")
-    device = kwargs.get("device")
-    if device is not None:
-        kwargs = {**kwargs, "device": CPU}
+    device = next((one for one in (*args, *kwargs.values()) if isinstance(one, torch.device)), None)
+    args, kwargs = tree_map_only(torch.device, lambda _: CPU, (args, kwargs))
     if func is _ATEN._efficientzerotensor.default:
         func = _ATEN.zeros.default
     inside, named = tree_map(_inner, (args, kwargs))
     result = func(*inside, **named)
     if func._schema.is_mutable and args and isinstance(args[0], Tensor):
         return args[0]
-    if any(far) if device is None else torch.device(device).type == ELSEWHERE.type:
+    if any(far) if device is None else device.type == ELSEWHERE.type:
         return tree_map(lambda one: _Far(one) if isinstance(one, Tensor) else one, result)
     return result
 

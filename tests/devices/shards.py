@@ -4,9 +4,9 @@ from functools import cache
 
 import torch
 import zoo
-from accelerate import dispatch_model
+from accelerate import cpu_offload, dispatch_model
 from devices.boot import booted
-from devices.elsewhere import CPU, ELSEWHERE
+from devices.elsewhere import CPU, ELSEWHERE, TwoDevices
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -52,6 +52,32 @@ def sharded(name: str, dtype: torch.dtype) -> TransformerBridge:
         else:
             places[path] = ELSEWHERE if child in ("norm", "ln_f") else CPU
     return booted(dispatch_model(network, places, main_device="cpu"))
+
+
+@cache
+def offloaded(name: str, dtype: torch.dtype) -> TransformerBridge:
+    """Returns the same model, which computes elsewhere and has its weights on the CPU.
+
+    Args:
+        name: Its architecture.
+        dtype: Dtype of its weights.
+
+    Returns:
+        The model.
+    """
+    model = booted(cpu_offload(zoo.hf_model(name).to(dtype), CPU))
+    for module in model.original_model.modules():
+        hook = module.__dict__.get("_hf_hook")
+        if hook is not None and hook.offload:
+            hook.execution_device = ELSEWHERE
+        # Also what the bridge split from a fused map, which accelerate knows nothing of.
+        for held in (module._parameters, module._buffers):
+            with TwoDevices():
+                here = {key: one for key, one in held.items() if one is not None}
+                held |= {
+                    k: one.detach().to(ELSEWHERE) for k, one in here.items() if not one.is_meta
+                }
+    return model
 
 
 @cache

@@ -22,7 +22,9 @@ def test_the_devices_are_two(elsewhere):
     assert elsewhere("places", *CASES[0]) == {"cpu", "elsewhere:0"}
 
 
-@pytest.mark.parametrize("what", ["same_directions", "same_steering", "same_tables"])
+@pytest.mark.parametrize(
+    "what", ["same_directions", "same_offloaded", "same_steering", "same_tables"]
+)
 @pytest.mark.parametrize(("name", "dtype"), CASES, ids=str)
 def test_sharded_model(elsewhere, what, name, dtype):
     elsewhere(what, name, dtype)

@@ -8,13 +8,16 @@ import torch
 import zoo
 
 from coldlens.capture import collect
-from coldlens.capture.budget import MARGIN, WORKSPACE
+from coldlens.capture.budget import MARGIN, WORKSPACE, Budget
 from coldlens.capture.meter import SMALL, Meter, Profile, Size
 from coldlens.directions import ColdFD, ColdJVP
 from coldlens.errors import ArgumentError
 from coldlens.examples.example import Example, ExampleSet
-from coldlens.gradients import Factored, packed
+from coldlens.gradients import Factored, Memory, packed
+from coldlens.gradients.estimate import Share
+from coldlens.gradients.form import Plan
 from coldlens.losses import DPO, CrossEntropy
+from coldlens.models.casting import cast
 from coldlens.models.load import load_model
 
 LOSSES = {"ce": CrossEntropy(), "dpo": DPO()}
@@ -46,11 +49,12 @@ def room(tensors):
     return WORKSPACE + MARGIN * tensors
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("loss", "size"), [("ce", 1), ("dpo", 4)])
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "qwen2"])
-def test_the_estimate_is_what_lives(caplog, name, loss, size):
+def test_the_estimate_is_what_lives(caplog, name, loss, size, dtype):
     """Up to a tenth less, which the margin holds, at lengths far from those of the trials."""
-    model, examples = zoo.bridge(name), examples_of(4, 40)
+    model, examples = zoo.bridge(name, dtype=dtype), examples_of(4, 40)
     with Meter() as meter:
         method = ColdFD(LOSSES[loss], 0.1, max_memory=1e9)
         _, batch, said = chosen(caplog, method, model, examples, size)
@@ -125,6 +129,27 @@ def test_a_profile_extrapolates_what_is_largest_elsewhere():
     profile = Profile.of(prepare, Size(8, 500, 2))
     assert all(profile.peak(size) == pytest.approx(400_000) for size in SMALL)
     assert profile.peak(Size(8, 500, 2)) == pytest.approx(4 * 8 * 500**2)
+
+
+def test_weights_that_are_cast_for_an_operation_count():
+    weight, x = torch.ones(400, 100, dtype=torch.bfloat16), torch.ones(1, 100)
+    with Meter() as meter:
+        torch.nn.functional.linear(x, cast(weight, torch.float32))
+    assert max(meter.levels) == 4 * (weight.numel() + 400)
+
+
+def test_the_sum_of_what_is_no_outer_product_lives_beside_every_batch():
+    memory = Memory({"w": Share(dense=10**6, products=10**5)}, others=10**7, itemsize=4)
+    found = Budget(
+        {CrossEntropy(): memory}, Size(4, 10, 2), Size(1, 10, 0), 40, 0, 0, lambda _: 0, lambda _: 0
+    )
+    found.__dict__["_reading"] = 0
+    batch = Profile(torch.tensor([[5e7, 0, 0, 0, 0]]).double())
+    plans = {CrossEntropy(): Plan(frozenset({"w"}))}
+    for examples in (1, 2, 3):
+        lives = 5e7 + 4 * 10**7 + (1 - examples / 4) * 4 * 10**5
+        peak = found._peak(plans, batch, examples)
+        assert peak == pytest.approx(room(lives), rel=1e-6)
 
 
 def test_the_least_budget_holds_for_a_pass(demo):

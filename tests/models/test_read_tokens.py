@@ -1,11 +1,15 @@
 """Logits of some tokens: the same as in a whole pass, at the cost of these tokens in the end."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 import zoo
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import BloomConfig, BloomForCausalLM
 
 from coldlens.models.forward import residuals
-from coldlens.models.linear import hooked, watched
+from coldlens.models.hooks import hooked, watched
 
 TOKENS = torch.tensor([[5, 9, 7, 3, 8, 2], [0, 0, 4, 6, 11, 9]])
 MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]]).bool()
@@ -64,14 +68,80 @@ def test_a_hook_of_the_caller_sees_every_token(point):
     assert torch.allclose(some, every[READ], atol=1e-6)
 
 
-@pytest.mark.parametrize("where", ["mlp", "block"])
-def test_a_hook_of_torch_sees_every_token(where):
-    model, seen = zoo.bridge("llama"), []
-    block = model.original_model.model.layers[-1]
-    module = block.mlp if where == "mlp" else block
-    handle = module.register_forward_hook(lambda _m, _i, out: seen.append(tuple(out.shape[:2])))
+def after_mlp(model):
+    """Returns modules that see what the last MLP does, of Hugging Face's model and the bridge's."""
+    network = model.original_model.model
+    block = network.layers[-1]
+    return [block.mlp, block, block.post_feedforward_layernorm, network.norm, model.ln_final]
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_a_hook_of_torch_sees_every_token(place):
+    model, seen = zoo.bridge("gemma2"), []
+    module = after_mlp(model)[place]
+
+    def keep(_module, _inputs, output):
+        seen.append((output if isinstance(output, torch.Tensor) else output[0]).clone())
+
+    def run(read):
+        del seen[:]
+        with torch.no_grad():
+            residuals(model, TOKENS, MASK, (), logits=read)
+        return seen[0]
+
+    handle = module.register_forward_hook(keep)
+    assert torch.equal(run(READ), run(True))
+    handle.remove()
+    shapes, _ = rows_seen(model, (), READ)
+    assert shapes == [(1, int(READ.sum()))]
+
+
+def test_a_hook_on_all_modules_sees_every_token():
+    model, shapes = zoo.bridge("llama"), []
+    mlp = model.blocks[-1].mlp
+
+    def keep(module, inputs, _output):
+        if module is mlp:
+            shapes.append(tuple(inputs[0].shape[:2]))
+
+    handle = torch.nn.modules.module.register_module_forward_hook(keep)
+    try:
+        with torch.no_grad():
+            residuals(model, TOKENS, MASK, (), logits=READ)
+    finally:
+        handle.remove()
+    assert shapes == [tuple(TOKENS.shape)]
+
+
+def test_hooks_need_no_hash():
+    @dataclass
+    class Keep:
+        seen: list
+
+        def __call__(self, _module, inputs, _output):
+            self.seen.append(tuple(inputs[0].shape[:2]))
+
+    model, keep = zoo.bridge("llama"), Keep([])
+    handle = model.blocks[-1].mlp.register_forward_hook(keep)
     with torch.no_grad():
         residuals(model, TOKENS, MASK, (), logits=READ)
-        handle.remove()
+    handle.remove()
+    with torch.no_grad(), hooked({model.blocks[-1].mlp: keep}):
         residuals(model, TOKENS, MASK, (), logits=READ)
-    assert seen == [tuple(TOKENS.shape)]
+    assert keep.seen == [tuple(TOKENS.shape), (1, int(READ.sum()))]
+
+
+def test_an_mlp_that_is_also_given_the_stream():
+    config = BloomConfig(vocab_size=32, hidden_size=16, n_layer=2, n_head=2)
+    config.architectures = ["BloomForCausalLM"]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = BloomForCausalLM(config).eval()
+    model = TransformerBridge.boot_transformers(
+        "bigscience/bloom-560m", hf_model=network, tokenizer=zoo.tokenizer(), device="cpu"
+    )
+    with torch.no_grad():
+        shapes, some = rows_seen(model, (), READ)
+        _, every = residuals(model, TOKENS, MASK, (), logits=True)
+    assert shapes == [(1, int(READ.sum()))]
+    assert torch.allclose(some, every[READ], atol=1e-6)

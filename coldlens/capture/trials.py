@@ -31,7 +31,7 @@ class _Passing(GradientSum):
             super().add(dense, maps)
 
 
-def budget(
+def budget_of(
     model: TransformerBridge,
     layers: tuple[int, ...],
     needs: Needs,
