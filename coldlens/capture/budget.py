@@ -71,6 +71,7 @@ class Budget:
         results: Bytes of what is kept of every example.
         run: From plans to a pass over one batch of a size.
         read: A forward pass without a graph.
+        least: Tokens of a prompt that have to be there, for a window of positions.
     """
 
     memories: Mapping[Wanted, Memory]
@@ -81,6 +82,7 @@ class Budget:
     results: int
     run: Callable[[Plans], Prepare]
     read: Prepare
+    least: int = 0
 
     @cached_property
     def limit(self) -> float | int:
@@ -106,7 +108,7 @@ class Budget:
         asked = range(1, min(batch_size, self.longest.examples) + 1)
         exact = {w: plan(loss_and_form(w)[1], memory) for w, memory in self.memories.items()}
         if self._bytes(self._after(exact)) <= self.limit:
-            profile = Profile.of(self.run(exact), self.longest)
+            profile = Profile.of(self.run(exact), self.longest, self.least)
             fit = bisect_right(asked, self.limit, key=lambda b: self._peak(exact, profile, b))
             if fit:
                 return Chosen(exact, fit, self._peak(exact, profile, fit), self.limit)
@@ -117,7 +119,7 @@ class Budget:
             cut = {w: Plan(frozenset(self.memories[w].weights), rank) for w in bounded}
             return {**exact, **cut}
 
-        profile = Profile.of(self.run(low(1)), self.longest)
+        profile = Profile.of(self.run(low(1)), self.longest, self.least)
         fit = bisect_right(asked, self.limit / 2, key=lambda b: self._peak(low(1), profile, b))
         fit, ranks = max(1, fit), range(1, self.tokens + 1)
         rank = bisect_right(ranks, self.limit, key=lambda r: self._peak(low(r), profile, fit))

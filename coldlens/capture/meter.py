@@ -105,7 +105,7 @@ class Profile:
     coefficients: Float[Tensor, "operation term"]
 
     @classmethod
-    def of(cls, prepare: Prepare, longest: Size) -> "Profile":
+    def of(cls, prepare: Prepare, longest: Size, least: int = 0) -> "Profile":
         """Runs a computation at small sizes, and looks.
 
         Where the number of operations depends on the size, as with a loss that goes through tokens
@@ -115,16 +115,18 @@ class Profile:
         Args:
             prepare: From a size to the computation.
             longest: The longest sequences, for which the profile will be asked.
+            least: Tokens that every prompt must have.
 
         Returns:
             The profile.
         """
-        prepare(SMALL[0])()  # what is kept from the first run on is no part of the others
-        found = [_levels(prepare(size)) for size in SMALL]
+        small = [size._replace(tokens=size.tokens + least) for size in SMALL]
+        prepare(small[0])()  # what is kept from the first run on is no part of the others
+        found = [_levels(prepare(size)) for size in small]
         if len({len(levels) for levels in found}) > 1:
             two = max(_levels(prepare(longest._replace(examples=2))))
             return cls(torch.tensor([[two, 0, 0, 0, 0], [0, two / 2, 0, 0, 0]]).double())
-        terms = torch.tensor([size.terms for size in SMALL], dtype=torch.float64)
+        terms = torch.tensor([size.terms for size in small], dtype=torch.float64)
         return cls((terms.pinverse() @ torch.tensor(found, dtype=torch.float64)).T)
 
     def peak(self, size: Size) -> float:

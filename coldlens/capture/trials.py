@@ -83,6 +83,8 @@ def budget_of(
         tokens, mask = pad([prompt] * size.examples, device=device)
         return partial(moved_residuals, model, {}, 0.0, tokens, mask, layers)
 
+    read_at = [positions for _, positions in needs.activations | needs.gradients]
+    windows = [window for window in read_at if not isinstance(window, str)]
     entry = working_dtype(model).itemsize
     stream = len(layers) * model.cfg.d_model * entry
     return Budget(
@@ -94,6 +96,7 @@ def budget_of(
         (len(needs.activations) + len(needs.gradients)) * len(encoded) * stream,
         run,
         read,
+        max((abs(end or 0) for window in windows for end in window), default=0),
     )
 
 

@@ -50,9 +50,11 @@ class ColdJVP(GradientMethod):
         above_zero("lr", self.lr)
         if self.steps > 1 and (self.gradient not in ("auto", "dense") or self.form.may_truncate):
             raise ArgumentError(
-                expected='gradient="auto" or "dense" for several steps, whose mean is of tensors',
-                found=f'steps = {self.steps} with gradient = "{self.gradient}"',
-                fix="Leave the gradient as it is, or take one step",
+                expected='gradient="auto" or "dense" without max_memory for several steps, whose '
+                "mean is of tensors",
+                found=f'steps = {self.steps} with gradient = "{self.gradient}" and max_memory = '
+                f"{self.max_memory}",
+                fix="Leave both out, or take one step",
             )
 
     @property

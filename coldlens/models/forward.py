@@ -61,8 +61,8 @@ def residuals(
             that nothing depends on: return the residual stream itself to ask for its gradient.
         logits: Run to the end and return logits too: True for those of every token, or a mask
             for those of some real tokens, so that no others are unembedded nor, where the last
-            block is not read and no foreign hook sees it, go through its MLP. Otherwise stop
-            after the deepest layer.
+            block is not read, go through its MLP, as long as no foreign hook would see that.
+            Otherwise stop after the deepest layer.
 
     Returns:
         The residual stream by layer; and the logits [row, pos, vocabulary], those under the mask
@@ -70,6 +70,7 @@ def residuals(
     """
     deepest, found, points = max(layers, default=None), {}, model.hook_dict
     some = logits if isinstance(logits, Tensor) else None
+    wanted, picked = attention_mask, False
     handles = []
     layout = _Layout(attention_mask)
 
@@ -92,8 +93,10 @@ def residuals(
             handles.append(point.register_forward_hook(hook_at(layer)))
         if some is not None:
             wanted = layout.inward(some)
-            handles.append(model.unembed.register_forward_pre_hook(_picking(wanted)))
-            if len(model.blocks) - 1 not in layers and not _is_watched(model):
+            picked = not watched(model.unembed.modules())
+            if picked:
+                handles.append(model.unembed.register_forward_pre_hook(_picking(wanted)))
+            if picked and len(model.blocks) - 1 not in layers and not _is_watched(model):
                 mlp = model.blocks[-1].mlp
                 handles.append(mlp.register_forward_pre_hook(_picking(wanted)))
                 handles.append(mlp.register_forward_hook(_putting_back(wanted)))
@@ -106,7 +109,12 @@ def residuals(
                 use_cache=False,
             )
         result = result.to(tokens.device)
-        result = layout.outward(result) if some is None else result[0]
+        if some is None:
+            result = layout.outward(result)
+        elif picked:
+            result = result[0]
+        else:
+            result = result[wanted]
     except _StopForward:
         result = None
     finally:

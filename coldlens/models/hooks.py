@@ -6,6 +6,8 @@ from contextlib import ExitStack, contextmanager
 from torch import Tensor, nn
 from torch.nn.modules import module as every_module
 
+_RECORDING = "transformers.utils.output_capturing"
+
 _ours: set[int] = set()
 """What torch calls the hooks that `hooked` has on modules at the time."""
 
@@ -30,7 +32,9 @@ def hooked(hooks: Mapping[nn.Module, Callable[..., Tensor | None]]) -> Iterator[
 
 
 def watched(modules: Iterable[nn.Module]) -> bool:
-    """Returns whether a hook other than those of `hooked` sees one of the modules.
+    """Returns whether somebody's hook sees one of the modules.
+
+    Those of `hooked` do not count, nor those by which Hugging Face records outputs on demand.
 
     Args:
         modules: The modules.
@@ -41,8 +45,8 @@ def watched(modules: Iterable[nn.Module]) -> bool:
     if every_module._global_forward_hooks or every_module._global_forward_pre_hooks:
         return True
     return any(
-        key not in _ours
+        key not in _ours and getattr(hook, "__module__", None) != _RECORDING
         for module in modules
         for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
-        for key in hooks
+        for key, hook in hooks.items()
     )

@@ -63,12 +63,18 @@ def _skipped(model: TransformerBridge, layer: int) -> Iterator[None]:
         places.update(own)
 
 
+_HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called")
+"""What acts on the output of a block."""
+
+
 class _EmptyBlock(nn.Module):
-    """Hands its input on, on the device and through the hook point of the block it stands for."""
+    """Hands its input on, on the device and through the hooks of the block it stands for."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         self.__dict__["block"] = block
+        for name in _HOOKS:
+            setattr(self, name, getattr(block, name))
 
     def forward(self, hidden: Tensor, *_: Any, **__: Any) -> Any:
         return self.block.hook_resid_post(hidden.to(device_of(self.block)))

@@ -7,6 +7,7 @@ from evaluation.conftest import bridge_of
 
 from coldlens.examples.batch import pad
 from coldlens.models.forward import residuals
+from coldlens.models.hooks import hooked
 from coldlens.models.resume import resumed
 
 ROWS = [(1, 6, 7, 8, 9, 10, 11, 12, 13, 14), (1, 30, 35), (12, 13, 14, 15, 16)]
@@ -42,12 +43,11 @@ def test_logits_of_some_tokens_equal_those_of_all(name, side, dtype, bound):
     read = mask & (torch.rand(mask.shape) < 0.4)
     read[1] = False
     unembedded = []
-    handle = model.unembed.register_forward_hook(lambda *found: unembedded.append(found[1][0]))
-    with torch.no_grad():
+    looks = {model.unembed: lambda *found: unembedded.append(found[1][0])}
+    with torch.no_grad(), hooked(looks):
         streams, every = residuals(model, tokens, mask, [1], logits=True)
         _, some = residuals(model, tokens, mask, [1], logits=read)
         again = resumed(model, tokens, mask, 1, streams[1], read)
-    handle.remove()
     assert [part.shape[:2].numel() for part in unembedded] == [mask.numel(), *2 * [read.sum()]]
     expected = every[read]
     assert some.shape == expected.shape == (int(read.sum()), model.cfg.d_vocab)
@@ -63,6 +63,23 @@ def test_logits_of_other_tokens_differ():
         _, every = residuals(model, tokens, mask, [1], logits=True)
         _, some = residuals(model, tokens, mask, [1], logits=mask.cumsum(1) == 2)
     assert (some - every[mask.cumsum(1) == 1]).abs().max() > 1e-3 * every.abs().max()
+
+
+def test_hooks_of_torch_on_the_block_itself_act():
+    model = bridge_of("llama")
+    tokens, mask = pad(ROWS)
+    handles = [
+        model.blocks[layer].register_forward_hook(lambda _m, _i, out: out + out.cumsum(1))
+        for layer in (0, 1)
+    ]
+    with torch.no_grad():
+        streams, plain = residuals(model, tokens, mask, [1], logits=True)
+        again = resumed(model, tokens, mask, 1, streams[1])
+        for handle in handles:
+            handle.remove()
+        other = resumed(model, tokens, mask, 1, streams[1])
+    assert torch.allclose(again[mask], plain[mask], atol=1e-5)
+    assert not torch.allclose(other[mask], plain[mask], atol=1e-2)
 
 
 def test_the_blocks_before_are_not_run_and_come_back():

@@ -10,7 +10,8 @@ import zoo
 from coldlens.capture import collect
 from coldlens.capture.budget import MARGIN, WORKSPACE, Budget
 from coldlens.capture.meter import SMALL, Meter, Profile, Size
-from coldlens.directions import ColdFD, ColdJVP
+from coldlens.compare.compare import compare_directions
+from coldlens.directions import ColdFD, ColdJVP, ColdKernel
 from coldlens.errors import ArgumentError
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.gradients import Factored, Memory, packed
@@ -150,6 +151,13 @@ def test_the_sum_of_what_is_no_outer_product_lives_beside_every_batch():
         lives = 5e7 + 4 * 10**7 + (1 - examples / 4) * 4 * 10**5
         peak = found._peak(plans, batch, examples)
         assert peak == pytest.approx(room(lives), rel=1e-6)
+
+
+def test_a_window_of_positions_beside_a_bound():
+    model, examples = zoo.bridge("llama"), examples_of(4, 40)
+    methods = [ColdKernel(positions=(10, 12)), ColdJVP(CrossEntropy(), max_memory=1e9)]
+    bounded = compare_directions(model, examples, methods)
+    assert len(bounded.table) == len(methods) * len(model.blocks)
 
 
 def test_the_least_budget_holds_for_a_pass(demo):

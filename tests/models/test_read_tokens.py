@@ -10,6 +10,7 @@ from transformers import BloomConfig, BloomForCausalLM
 
 from coldlens.models.forward import residuals
 from coldlens.models.hooks import hooked, watched
+from coldlens.models.load import load_model
 
 TOKENS = torch.tensor([[5, 9, 7, 3, 8, 2], [0, 0, 4, 6, 11, 9]])
 MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]]).bool()
@@ -145,3 +146,31 @@ def test_an_mlp_that_is_also_given_the_stream():
         _, every = residuals(model, TOKENS, MASK, (), logits=True)
     assert shapes == [(1, int(READ.sum()))]
     assert torch.allclose(some, every[READ], atol=1e-6)
+
+
+def test_what_hugging_face_records_on_demand_is_no_hook_of_the_caller():
+    model = load_model("demo")  # whose attentions are to be recorded
+    with torch.no_grad():
+        residuals(model, TOKENS, MASK, (), logits=True)
+        assert any(part._forward_hooks for part in model.blocks[-1].modules())
+        shapes, some = rows_seen(model, (), READ)
+        _, every = residuals(model, TOKENS, MASK, (), logits=True)
+    assert shapes == [(1, int(READ.sum()))]
+    assert torch.allclose(some, every[READ], atol=1e-5)
+
+
+@pytest.mark.parametrize("point", ["ln_final.hook_in", "unembed.hook_in", "unembed.hook_out"])
+def test_a_hook_that_mixes_tokens_in_the_end_has_its_effect(point):
+    model = zoo.bridge("llama")
+
+    def mixed(_module, _inputs, output):
+        return output + output.cumsum(1)
+
+    with torch.no_grad():
+        _, plain = residuals(model, TOKENS, MASK, (), logits=READ)
+        handle = model.hook_dict[point].register_forward_hook(mixed)
+        _, some = residuals(model, TOKENS, MASK, (), logits=READ)
+        _, every = residuals(model, TOKENS, MASK, (), logits=True)
+        handle.remove()
+    assert torch.allclose(some, every[READ], atol=1e-5)
+    assert not torch.allclose(some, plain, atol=1e-2)
