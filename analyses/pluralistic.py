@@ -3,7 +3,7 @@
 Layer and step size of a method are chosen on the validation questions of all groups together, and,
 to compare, on those of each group alone, which are 27 questions on three topics.
 
-`python -m analyses.pluralistic` takes three minutes on one core, with `--quick` less than one.
+`python -m analyses.pluralistic` takes four minutes on one core, with `--quick` less than one.
 """
 
 from collections.abc import Mapping
