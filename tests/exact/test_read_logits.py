@@ -10,6 +10,7 @@ from coldlens.capture import Needs, collect
 from coldlens.examples.batch import BOTH, batch_of, tail
 from coldlens.examples.tokens import encode
 from coldlens.losses import reads_completion
+from coldlens.models.hooks import hooked
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -35,16 +36,31 @@ def of_prompts(logits, batch):
     return (logits.square().mean(-1) * batch.attention_mask).sum(1)[: batch.size]
 
 
-def test_only_what_a_loss_reads_is_unembedded():
+def test_only_what_a_loss_reads_is_unembedded(monkeypatch):
     model, examples = model_of("llama"), data_of("llama", "paired")
     encoded = encode(model, examples)
-    shapes = []
-    handle = model.unembed.register_forward_hook(lambda *found: shapes.append(found[1][0].shape))
-    for losses in ({LOSSES["dpo"]}, {of_prompts}, {LOSSES["dpo"], of_prompts}):
-        collect(model, examples, (0, 1), Needs(parameter_gradients=frozenset(losses)))
-    handle.remove()
     sequences = [(one.prompt, answer) for one in encoded for answer in (one.positive, one.negative)]
     read = sum(1 + len(answer) for _, answer in sequences)
-    assert [shape[:-1].numel() for shape in shapes[:1]] == [read]
     whole = len(sequences) * max(len(prompt) + len(answer) for prompt, answer in sequences)
-    assert [shape[:-1].numel() for shape in shapes[1:]] == [whole, whole]
+    unembedding, counts = model.unembed.original_component, []
+    forward = unembedding.forward
+
+    def counted(residual):
+        counts.append(residual.shape[:-1].numel())
+        return forward(residual)
+
+    def collected(*losses):
+        counts.clear()
+        collect(model, examples, (0, 1), Needs(parameter_gradients=frozenset(losses)))
+        return counts
+
+    # Not by a hook: where somebody's hook sees the unembedding, every token goes through it.
+    monkeypatch.setattr(unembedding, "forward", counted)
+    assert collected(LOSSES["dpo"]) == [read]
+    assert collected(of_prompts) == [whole]
+    assert collected(LOSSES["dpo"], of_prompts) == [whole]
+    with hooked({model.unembed: lambda *_: None}):
+        assert collected(LOSSES["dpo"]) == [read]
+    handle = model.unembed.register_forward_hook(lambda *_: None)
+    assert collected(LOSSES["dpo"]) == [whole]
+    handle.remove()
