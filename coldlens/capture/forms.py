@@ -118,4 +118,5 @@ def factored_maps(model: TransformerBridge, names: Collection[str]) -> list[Line
     Returns:
         The maps.
     """
-    return [place for name, maps in linear_maps(model).items() if name in names for place in maps]
+    known = linear_maps(parameters(model))
+    return [place for name, maps in known.items() if name in names for place in maps]

@@ -18,7 +18,7 @@ from coldlens.gradients.factored import Factored, Product
 from coldlens.models.forward import residuals
 from coldlens.models.hooks import hooked
 from coldlens.models.linear import LINEAR_MAPS
-from coldlens.models.parameters import exchanged, parameters
+from coldlens.models.parameters import Parameter, exchanged, parameters
 from coldlens.vectors import numbers
 
 _READERS: dict[Any, int] = {functional.linear: 1, torch.addmm: 2, functional.embedding: 1}
@@ -95,17 +95,17 @@ class Call:
     output: Tensor
 
 
-def linear_maps(model: TransformerBridge) -> dict[str, list[LinearMap]]:
+def linear_maps(known: Mapping[str, Parameter]) -> dict[str, list[LinearMap]]:
     """Lists the weights that are held by linear maps alone.
 
     Args:
-        model: The model.
+        known: The parameters of a model, see `parameters`.
 
     Returns:
         The maps of each weight.
     """
     found = {}
-    for name, parameter in parameters(model).items():
+    for name, parameter in known.items():
         if all(key == "weight" and isinstance(m, LINEAR_MAPS) for m, key in parameter.slots):
             found[name] = [LinearMap(name, module) for module, _ in parameter.slots]
     return found
@@ -126,7 +126,8 @@ def recognised(model: TransformerBridge, ids: Int[Tensor, "row pos"]) -> list[Ca
     Returns:
         The calls, without a graph.
     """
-    known, maps = parameters(model), linear_maps(model)
+    known = parameters(model)
+    maps = linear_maps(known)
     calls: list[Call] = []
     uses = _Uses(
         {id(known[name].tensor): name for name in maps if known[name].tensor.is_floating_point()}
@@ -147,7 +148,7 @@ def recognised(model: TransformerBridge, ids: Int[Tensor, "row pos"]) -> list[Ca
     looks = {place.module: look(place) for places in maps.values() for place in places}
     mask = torch.ones_like(ids, dtype=torch.bool)
     own = {name: known[name].tensor for name in maps}
-    with torch.no_grad(), exchanged(model, own), hooked(looks), uses:
+    with torch.no_grad(), exchanged(model, own, known), hooked(looks), uses:
         residuals(model, ids, mask, (len(model.blocks) - 1,), logits=True)
     found = zip(checks, numbers([same for _, same in checks]), strict=True)
     strange = uses.other.keys() | uses.read.keys() | {name for (name, _), same in found if not same}

@@ -1,6 +1,6 @@
 """The model at parameters moved along a direction, and the derivative of its residual stream."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -14,7 +14,7 @@ from coldlens.gradients.factored import Factored, Product
 from coldlens.gradients.maps import LinearMap, linear_maps
 from coldlens.models.forward import Edit, residuals
 from coldlens.models.hooks import hooked
-from coldlens.models.parameters import accurate_parameters, exchanged
+from coldlens.models.parameters import accurate_parameters, exchanged, parameters
 
 Streams = dict[int, Float[Tensor, "row pos d"]]
 """The residual stream, or a change of it, by layer."""
@@ -28,7 +28,8 @@ def moved(
     model: TransformerBridge,
     direction: Direction,
     step: float | None,
-    values: Mapping[str, Tensor],
+    layer: int,
+    dtype: torch.dtype | None = None,
 ) -> Iterator[None]:
     """Lets the model compute with parameters θ + a v, without touching its own.
 
@@ -39,24 +40,27 @@ def moved(
 
     Args:
         model: The model.
-        direction: v; parts that are tensors count where `values` has the parameter.
+        direction: v; what is not upstream of the layer does not count.
         step: a; None for an infinitesimal one, which moves tangents and needs a dual level.
-        values: θ by parameter name, with the dtype to compute in.
+        layer: The deepest layer that is read.
+        dtype: Another dtype to compute in than float32 or better.
 
     Yields:
         Nothing.
     """
+    known = parameters(model)
+    values = accurate_parameters(model, layer, dtype, known)
     dtype = next(iter(values.values())).dtype
-    exchange, matmul = dict(values), _Remembered()
+    maps, matmul = linear_maps(known), _Remembered()
     hooks: dict[nn.Module, Callable[..., Tensor]] = {}
     for name, part in direction.items():
         if isinstance(part, Factored):
             weight = part.to(dtype)
-            for place in linear_maps(model)[name]:
+            for place in maps[name]:
                 hooks[place.module] = _shift(place, weight, step, matmul)
         elif name in values:
-            exchange[name] = _along(values[name], part.to(dtype), step)
-    with hooked(hooks), exchanged(model, exchange):
+            values[name] = _along(values[name], part.to(dtype), step)
+    with hooked(hooks), exchanged(model, values, known):
         yield
 
 
@@ -126,9 +130,8 @@ def moved_residuals(
     Returns:
         The residual stream by layer.
     """
-    values = accurate_parameters(model, max(layers), dtype)
     change = direction if step != 0 else {}
-    with torch.no_grad(), moved(model, change, step, values):
+    with torch.no_grad(), moved(model, change, step, max(layers), dtype):
         return residuals(model, tokens, attention_mask, layers, edit=edit)[0]
 
 
@@ -162,12 +165,11 @@ def pushforward(
         replacement = edit(layer, primal, found[layer]) if edit else None
         return None if replacement is None else forward_ad.make_dual(*replacement)
 
-    values = accurate_parameters(model, max(layers))
     with (
         torch.inference_mode(False),
         torch.no_grad(),
         forward_ad.dual_level(),
-        moved(model, direction, None, values),
+        moved(model, direction, None, max(layers)),
     ):
         residuals(model, tokens, attention_mask, layers, edit=read)
     return found

@@ -58,7 +58,9 @@ def parameters(model: TransformerBridge) -> dict[str, Parameter]:
     return {name: Parameter(name, tensor, tuple(slots)) for name, (tensor, slots) in found.items()}
 
 
-def upstream(model: TransformerBridge, layer: int) -> dict[str, Parameter]:
+def upstream(
+    model: TransformerBridge, layer: int, known: Mapping[str, Parameter] | None = None
+) -> dict[str, Parameter]:
     """Lists the parameters that can move the residual stream after block `layer`.
 
     These are all but the ones that live only in later blocks, the final norm or the unembedding.
@@ -67,22 +69,27 @@ def upstream(model: TransformerBridge, layer: int) -> dict[str, Parameter]:
     Args:
         model: The model.
         layer: 0-based block.
+        known: What `parameters` lists, where the caller has that.
 
     Returns:
         Parameters by name.
     """
+    known = parameters(model) if known is None else known
     later: list[nn.Module] = list(model.blocks[layer + 1 :])
     later += [getattr(model, name) for name in ("ln_final", "unembed") if hasattr(model, name)]
     downstream = {id(module) for part in later for module in part.modules()}
     return {
         name: parameter
-        for name, parameter in parameters(model).items()
+        for name, parameter in known.items()
         if any(id(module) not in downstream for module, _ in parameter.slots)
     }
 
 
 def accurate_parameters(
-    model: TransformerBridge, layer: int, dtype: torch.dtype | None = None
+    model: TransformerBridge,
+    layer: int,
+    dtype: torch.dtype | None = None,
+    known: Mapping[str, Parameter] | None = None,
 ) -> dict[str, Tensor]:
     """Returns the parameters upstream of a layer in float32 or better, without a graph or a copy.
 
@@ -90,6 +97,7 @@ def accurate_parameters(
         model: The model.
         layer: The deepest layer that will be read.
         dtype: Another dtype to compute in.
+        known: What `parameters` lists, where the caller has that.
 
     Returns:
         Values by name, of the parameters that are floating-point tensors: on the parameters' own
@@ -98,13 +106,17 @@ def accurate_parameters(
     dtype = dtype or working_dtype(model)
     return {
         name: cast(found.tensor.detach(), dtype)
-        for name, found in upstream(model, layer).items()
+        for name, found in upstream(model, layer, known).items()
         if found.tensor.is_floating_point()
     }
 
 
 @contextmanager
-def exchanged(model: TransformerBridge, values: Mapping[str, Tensor]) -> Iterator[None]:
+def exchanged(
+    model: TransformerBridge,
+    values: Mapping[str, Tensor],
+    known: Mapping[str, Parameter] | None = None,
+) -> Iterator[None]:
     """Lets the model compute with other parameter values, without touching its own.
 
     Each slot of each named parameter holds the given tensor inside the context, and the caller's
@@ -115,11 +127,12 @@ def exchanged(model: TransformerBridge, values: Mapping[str, Tensor]) -> Iterato
     Args:
         model: The model.
         values: New values by parameter name.
+        known: What `parameters` lists, where the caller has that.
 
     Yields:
         Nothing.
     """
-    known = parameters(model)
+    known = parameters(model) if known is None else known
     deferred = {name: p.tensor for name, p in known.items() if isinstance(p.tensor, Deferred)}
     places = [(known[name], value) for name, value in {**deferred, **values}.items()]
     slots = [slot for parameter, _ in places for slot in parameter.slots]
