@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -138,7 +138,7 @@ def exchanged(
     slots = [slot for parameter, _ in places for slot in parameter.slots]
     own = [(module, name, module._parameters[name]) for module, name in slots]
     buffers: list[tuple[nn.Module, str, Tensor]] = []
-    with nothing_loaded(model):
+    with nothing_loaded(model) if deferred else nullcontext():
         try:
             for parameter, value in places:
                 for module, attribute in parameter.slots:
