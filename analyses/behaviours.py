@@ -42,10 +42,13 @@ class Behaviours(Swept):
     }
 
     def tables(self, result: SweepResult) -> Tables:
-        """Returns the main table, the scores by behaviour, and the choices within the budget."""
+        """Returns main tables, what differs from COLD-FD, scores by behaviour, and the choices."""
         choices = result.choices(self.budget)
+        asked = {"budget": self.budget, "by": "correct"}
         return {
             "main": result.main_table(budget=self.budget).reset_index(),
+            "accuracy": result.main_table(**asked).reset_index(),
+            "differences": result.differences(("paired", "ColdFD"), **asked).reset_index(),
             "scores": result.scores(self.budget),
             "choices": choices[choices.guarded].drop(columns="guarded"),
         }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analyses.fine_grid import FineGrid, beside_unsteered, over_questions
+from analyses.fine_grid import FineGrid, over_questions
 from analyses.script import script
 from coldlens.figures.drawings import effect_and_side_effect
 from coldlens.figures.record import Tables
@@ -29,9 +29,9 @@ class EffectAndSideEffect(FineGrid):
     drawing = effect_and_side_effect.DRAWING
 
     def tables(self, result: SweepResult) -> Tables:
-        """Returns a row a behaviour, method and step size, with intervals over test questions."""
+        """Returns a row a behaviour, method and step size, with intervals."""
         layers = chosen_layers(result.choices(self.budget))
-        return {"frontier": frontier(beside_unsteered(result), layers)}
+        return {"frontier": frontier(self.measured(result), layers)}
 
 
 def chosen_layers(choices: pd.DataFrame) -> pd.DataFrame:
@@ -52,13 +52,14 @@ def frontier(rows: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     """Measures each step size at one layer.
 
     Args:
-        rows: What `beside_unsteered` returned.
+        rows: What `measured` returned.
         layers: What `chosen_layers` returned.
 
     Returns:
         A row a behaviour, method and step size: the `layers` by seed; the `effect` on test
         questions, the KL (`kl`) and the `accuracy_change` on the unrelated questions kept for the
-        test, each with a 95 % interval over questions.
+        test, each with a 95 % interval as in `over_questions`; and, to choose a step size by, the
+        `validation_effect` and `validation_kl` on the questions for validation.
     """
     found = rows.merge(layers, on=[*_FIT, "layer"])
     test, unrelated = (found[found.split == split] for split in ("test", "capability_test"))
@@ -68,6 +69,9 @@ def frontier(rows: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
                         on=["behaviour", "method"])  # fmt: skip
     for part, name in ((test, "effect"), (unrelated, "kl"), (unrelated, "accuracy_change")):
         table = table.merge(over_questions(part, _STEP, name), on=_STEP)
+    for split, name in (("validation", "effect"), ("capability_validation", "kl")):
+        means = found[found.split == split].groupby(_STEP)[name].mean()
+        table = table.merge(means.rename(f"validation_{name}"), on=_STEP)
     return table
 
 

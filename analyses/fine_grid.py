@@ -11,6 +11,7 @@ import pandas as pd
 
 from analyses.swept import Swept
 from coldlens.evaluation.bootstrap import interval
+from coldlens.evaluation.clusters import cluster_columns, clusters_of, with_clusters
 from coldlens.sweep import SweepResult
 
 
@@ -35,6 +36,23 @@ class FineGrid(Swept):
         "test": 6,
         "facts": 8,
     }
+
+    def measured(self, result: SweepResult) -> pd.DataFrame:
+        """Adds the clusters of the questions to what `beside_unsteered` says.
+
+        Args:
+            result: A sweep with these settings.
+
+        Returns:
+            The same rows.
+        """
+        rows, unrelated, parts = beside_unsteered(result), self.unrelated(), []
+        for behaviour, splits in self.splits().items():
+            sets = {"validation": splits.validation, "test": splits.test, **unrelated}
+            for split, asked in sets.items():
+                of_set = (rows.behaviour == behaviour) & (rows.split == split)
+                parts.append(with_clusters(rows[of_set], asked.clusters))
+        return pd.concat(parts, ignore_index=True)
 
 
 def beside_unsteered(result: SweepResult) -> pd.DataFrame:
@@ -62,17 +80,19 @@ def over_questions(rows: pd.DataFrame, keys: list[str], name: str) -> pd.DataFra
     """Averages over seeds, then over questions.
 
     Args:
-        rows: Measurements.
+        rows: Measurements, with the clusters of the questions if they have any.
         keys: What names a group.
         name: The measurement.
 
     Returns:
-        By group the mean, as the column `name`, and a 95 % bootstrap interval over questions,
-        `{name}_low` and `{name}_high`.
+        By group the mean, as the column `name`, and a 95 % bootstrap interval over clusters of
+        questions or over questions, `{name}_low` and `{name}_high`.
     """
-    questions = rows.groupby([*keys, "question"], sort=False)[name].mean()
+    asked = [*keys, "question", *cluster_columns(rows)]
+    questions = rows.groupby(asked, sort=False, dropna=False)[name].mean().reset_index()
     found = {}
-    for key, values in questions.groupby(keys, sort=False):
-        low, high = interval(values.to_numpy(dtype=float))
-        found[key] = {name: values.mean(), f"{name}_low": low, f"{name}_high": high}
+    for key, part in questions.groupby(keys, sort=False):
+        values = part[name].to_numpy(dtype=float)
+        low, high = interval(values, clusters_of(part))
+        found[key] = {name: part[name].mean(), f"{name}_low": low, f"{name}_high": high}
     return pd.DataFrame.from_dict(found, orient="index").rename_axis(keys)

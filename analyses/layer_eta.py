@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analyses.fine_grid import FineGrid, beside_unsteered, over_questions
+from analyses.fine_grid import FineGrid, over_questions
 from analyses.script import script
 from coldlens.figures.drawings import layer_eta
 from coldlens.figures.record import Tables
@@ -29,20 +29,20 @@ class LayerEta(FineGrid):
 
     def tables(self, result: SweepResult) -> Tables:
         """Returns a row a behaviour, method, layer and step size, with intervals."""
-        return {"grid": grid(beside_unsteered(result), self.budget)}
+        return {"grid": grid(self.measured(result), self.budget)}
 
 
 def grid(rows: pd.DataFrame, budget: float) -> pd.DataFrame:
     """Averages each cell over seeds and questions.
 
     Args:
-        rows: What `beside_unsteered` returned.
+        rows: What `measured` returned.
         budget: Accuracy on the unrelated questions that may be lost.
 
     Returns:
         A row a behaviour, method, layer and step size: the `effect` on validation questions and
-        the `accuracy_change` on the unrelated ones for validation, with 95 % intervals over
-        questions, and whether that is `within` the budget.
+        the `accuracy_change` on the unrelated ones for validation, with 95 % intervals as in
+        `over_questions`, and whether that is `within` the budget.
     """
     asked = rows[rows.split == "validation"]
     unrelated = rows[rows.split == "capability_validation"]

@@ -17,6 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from analyses.step_tables import last_streams
 from coldlens.evaluation import Evaluation, Metric, evaluate
 from coldlens.evaluation.bootstrap import interval
+from coldlens.evaluation.clusters import clusters_of
 from coldlens.evaluation.metrics import Columns
 from coldlens.evaluation.questions import Reading
 from coldlens.examples.batch import pad
@@ -218,7 +219,7 @@ class LayerComparison:
         Returns:
             A row a way, set of layers and η: the divergences of `FromStep` of the steered and of
             the unsteered model, after the test prompts, with 95 % bootstrap intervals over
-            questions.
+            clusters of questions.
         """
         rows = []
         for eta in etas:
@@ -293,6 +294,6 @@ def _contrast(
         (1, "correct", "facts_accuracy"),
     ):
         values = (several[place].table[column] - single[place].table[column]).to_numpy(dtype=float)
-        low, high = interval(values)
+        low, high = interval(values, clusters_of(single[place].table))
         found |= {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
     return found

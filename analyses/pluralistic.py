@@ -14,7 +14,7 @@ import pandas as pd
 from transformer_lens.model_bridge import TransformerBridge
 
 from analyses.pluralistic_measure import cells, chosen_cells, moved, steered, told
-from analyses.pluralistic_tables import ALL, by_group, by_pair, overall, with_topics
+from analyses.pluralistic_tables import ALL, by_group, by_pair, overall, with_changes
 from analyses.script import script
 from coldlens.demo.world import GROUPS
 from coldlens.directions import ColdFD, ColdJVP, ColdKernel, FineTune, Method, Random
@@ -116,7 +116,7 @@ class Pluralistic(Analysis):
         for group in splits:
             labels = {"method": "told the group", "towards": group}
             answers.append(told(model, group, tests).assign(chosen=ALL, **labels))
-        questions = with_topics(pd.concat(answers, ignore_index=True))
+        questions = with_changes(pd.concat(answers, ignore_index=True))
         together = questions.query("chosen == @ALL")
         return {
             "groups": by_group(together),

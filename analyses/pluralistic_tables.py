@@ -6,30 +6,25 @@
 
 import pandas as pd
 
-from coldlens.demo.world import group_questions
 from coldlens.evaluation.bootstrap import interval
+from coldlens.evaluation.clusters import cluster_columns, clusters_of
 
 ALL, EACH = "for all groups", "for each group"
 """Whose validation questions a layer and step size were chosen on."""
 STEERED, UNSTEERED = "total_variation", "unsteered_total_variation"
 
 
-def with_topics(questions: pd.DataFrame) -> pd.DataFrame:
-    """Adds what a test question is about, whether it is of the group steered to, and the change.
+def with_changes(questions: pd.DataFrame) -> pd.DataFrame:
+    """Adds whether a test question is of the group steered to, and the change.
 
     Args:
-        questions: A row a method, group steered `towards`, group `measured` and test question.
+        questions: A row a method, group steered `towards`, group `measured` and test question,
+            whose topic is its cluster.
 
     Returns:
-        The same with columns `topic`, `own` and `change`.
+        The same with columns `own` and `change`.
     """
-    topics = {
-        group: [asked.topic for asked in group_questions(group, "test")]
-        for group in questions.measured.unique()
-    }
-    asked = zip(questions.measured, questions.question, strict=True)
     return questions.assign(
-        topic=[topics[group][place] for group, place in asked],
         own=questions.towards == questions.measured,
         change=questions[STEERED] - questions[UNSTEERED],
     )
@@ -39,12 +34,12 @@ def by_group(questions: pd.DataFrame) -> pd.DataFrame:
     """Summarises each method and group.
 
     Args:
-        questions: What `with_topics` returned.
+        questions: What `with_changes` returned.
 
     Returns:
         A row a method and group: the mean total variation distance to the group `unsteered` and
-        `steered`, with 95 % bootstrap intervals over its test questions, and of the `change`; the
-        same distances and change to the `others`.
+        `steered`, with 95 % bootstrap intervals over the topics of its test questions, and of the
+        `change`; the same distances and change to the `others`.
     """
     return pd.DataFrame(
         [
@@ -63,7 +58,7 @@ def by_pair(questions: pd.DataFrame) -> pd.DataFrame:
     """Summarises each method, group steered to and group measured.
 
     Args:
-        questions: What `with_topics` returned.
+        questions: What `with_changes` returned.
 
     Returns:
         A row each, with distances and change as in `by_group`.
@@ -84,14 +79,15 @@ def overall(questions: pd.DataFrame) -> pd.DataFrame:
     are resampled, not questions.
 
     Args:
-        questions: What `with_topics` returned.
+        questions: What `with_changes` returned.
 
     Returns:
         A row a method and way that it was `chosen`: the number of pairs as `clusters`, and mean
         distances and changes, to the group steered to and to the `others`.
     """
-    clusters = questions.groupby(["method", "chosen", "own", "towards", "topic"], sort=False)
-    means = clusters[[STEERED, UNSTEERED, "change"]].mean().reset_index()
+    topic = cluster_columns(questions)
+    pairs = questions.groupby(["method", "chosen", "own", "towards", *topic], sort=False)
+    means = pairs[[STEERED, UNSTEERED, "change"]].mean().reset_index().drop(columns=topic)
     return pd.DataFrame(
         [
             {
@@ -111,7 +107,7 @@ def _summary(rows: pd.DataFrame, prefix: str) -> dict[str, float]:
     columns = {"unsteered": UNSTEERED, "steered": STEERED, "change": "change"}
     for name, column in columns.items():
         values = rows[column].to_numpy(dtype=float)
-        low, high = interval(values)
+        low, high = interval(values, clusters_of(rows))
         ends = (values.mean() if len(values) else float("nan"), low, high)
         labels = (name, f"{name}_low", f"{name}_high")
         found |= {prefix + label: end for label, end in zip(labels, ends, strict=True)}

@@ -19,12 +19,13 @@ from coldlens.compare.choose import choose_methods
 from coldlens.demo.world import persona, with_persona
 from coldlens.evaluation import evaluate, specificity
 from coldlens.evaluation.bootstrap import interval, interval_of_mean
+from coldlens.evaluation.clusters import cluster_columns, clusters_of
 from coldlens.examples.example import ExampleSet
 from coldlens.figures.drawings import specificity as drawing
 from coldlens.figures.record import Tables
 from coldlens.losses import default_loss
 from coldlens.models.load import load_model
-from coldlens.sweep import SweepResult, demo_facts
+from coldlens.sweep import SweepResult
 
 PERSONA = "told the persona"
 FACTS = "facts"
@@ -52,9 +53,8 @@ class SpecificityOfSteering(Swept):
         """Returns changes by pair, their means by method, and the choices within the budget."""
         choices = result.choices(self.budget)
         choices = choices[choices.guarded & (choices.method != "base")]
-        facts = demo_facts(self.facts)
         asked = {name: found.test for name, found in self.splits().items()}
-        asked[FACTS] = facts[(len(facts) + 1) // 2 :]
+        asked[FACTS] = self.unrelated()["capability_test"]
         questions = pd.concat(
             [*(self._steered(method, choices, asked) for method in self.methods), _told(asked)],
             ignore_index=True,
@@ -101,7 +101,9 @@ def _told(asked: Mapping[str, ExampleSet]) -> pd.DataFrame:
 
 def _changes(table: pd.DataFrame, unsteered: pd.Series) -> pd.DataFrame:
     names = ["method", "steered", "measured", "question", "probability"]
-    return table[names].assign(unsteered=unsteered, change=table.probability - unsteered)
+    return table[[*names, *cluster_columns(table)]].assign(
+        unsteered=unsteered, change=table.probability - unsteered
+    )
 
 
 def by_pair(questions: pd.DataFrame) -> pd.DataFrame:
@@ -109,15 +111,16 @@ def by_pair(questions: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         questions: A row a method, `steered`, `measured` and question: `probability`, `unsteered`
-            and their difference `change`.
+            and their difference `change`; and the clusters of the questions, if they have any.
 
     Returns:
-        A row each: their means, and a 95 % interval over questions of the change.
+        A row each: their means, and a 95 % interval of the change, over clusters of questions or
+        over questions.
     """
     keys = ["method", "steered", "measured"]
     rows = []
     for key, part in questions.groupby(keys, sort=False):
-        low, high = interval(part.change.to_numpy(dtype=float))
+        low, high = interval(part.change.to_numpy(dtype=float), clusters_of(part))
         means = part[["probability", "unsteered", "change"]].mean()
         rows.append({**dict(zip(keys, key, strict=True)), **means, "low": low, "high": high})
     return pd.DataFrame(rows)
@@ -131,8 +134,8 @@ def overall(questions: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row a method: the mean change of the `own` behaviour, of the `others` and of the `facts`,
-        with 95 % intervals over questions, and `others_size`, the mean absolute value over pairs of
-        behaviours of the change of the other one.
+        with 95 % intervals as in `by_pair`, and `others_size`, the mean absolute value over pairs
+        of behaviours of the change of the other one.
     """
     kind = pd.Series("others", index=questions.index)
     kind = kind.mask(questions.measured == FACTS, FACTS)
@@ -143,13 +146,20 @@ def overall(questions: pd.DataFrame) -> pd.DataFrame:
         for name in ("own", "others", FACTS):
             chosen = part[part.kind == name]
             row[name] = chosen.groupby(["steered", "measured"]).change.mean().mean()
-            # All steerings are measured on the same questions, which are drawn together.
-            shared = chosen.groupby(["measured", "question"]).change.mean()
-            sets = [found.to_numpy(dtype=float) for _, found in shared.groupby("measured")]
-            row[f"{name}_low"], row[f"{name}_high"] = interval_of_mean(sets)
+            sets = [_over_steerings(asked) for _, asked in chosen.groupby("measured")]
+            row[f"{name}_low"], row[f"{name}_high"] = interval_of_mean(
+                [shared.change.to_numpy(dtype=float) for shared in sets],
+                list(map(clusters_of, sets)),
+            )
         others = part[part.kind == "others"].groupby(["steered", "measured"]).change.mean()
         rows.append({**row, "others_size": others.abs().mean()})
     return pd.DataFrame(rows)
+
+
+def _over_steerings(rows: pd.DataFrame) -> pd.DataFrame:
+    # All steerings are measured on the same questions, which are drawn together.
+    asked = ["question", *cluster_columns(rows)]
+    return rows.groupby(asked, dropna=False).change.mean().reset_index()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from coldlens.demo.world import BEHAVIOURS
+from coldlens.examples.example import ExampleSet
 from coldlens.figures.analysis import Analysis, chosen
 from coldlens.figures.record import Tables, combined_hash
 from coldlens.losses import Loss
@@ -86,6 +87,12 @@ class Swept(Analysis):
             name: load_splits(f"demo/{name}", validation=self.validation, test=self.test)
             for name in self.behaviours
         }
+
+    def unrelated(self) -> dict[str, ExampleSet]:
+        """Returns the unrelated questions by split."""
+        facts = demo_facts(self.facts)
+        half = (len(facts) + 1) // 2
+        return {"capability_validation": facts[:half], "capability_test": facts[half:]}
 
     def swept(self) -> SweepResult:
         """Returns the sweep after measuring what is not there yet."""

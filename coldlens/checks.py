@@ -38,7 +38,7 @@ def above_zero(name: str, value: Any) -> None:
     Raises:
         ArgumentError: If it is not.
     """
-    if not _real(value) or not 0 < value < math.inf:
+    if not is_real(value) or not 0 < value < math.inf:
         raise ArgumentError(
             expected=f"{name} > 0, a finite number",
             found=f"{name} = {value!r}",
@@ -58,7 +58,7 @@ def between(name: str, value: Any, low: float | int, high: float | int) -> None:
     Raises:
         ArgumentError: If it is not.
     """
-    if not _real(value) or not low < value < high:
+    if not is_real(value) or not low < value < high:
         raise ArgumentError(
             expected=f"{name} between {low} and {high}",
             found=f"{name} = {value!r}",
@@ -76,7 +76,7 @@ def finite(name: str, value: Any) -> None:
     Raises:
         ArgumentError: If it is not.
     """
-    if not _real(value) or not math.isfinite(value):
+    if not is_real(value) or not math.isfinite(value):
         raise ArgumentError(
             expected=f"a finite {name}",
             found=f"{name} = {value!r}",
@@ -131,5 +131,6 @@ def several(name: str, value: Any, what: str) -> None:
         )
 
 
-def _real(value: Any) -> bool:
+def is_real(value: Any) -> bool:
+    """Returns whether a value is a number of any type, but no bool."""
     return isinstance(value, Real) and not isinstance(value, bool)

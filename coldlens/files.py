@@ -3,13 +3,15 @@
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from coldlens.errors import DataError
+from coldlens.errors import ArgumentError, DataError
 
 
 @contextmanager
@@ -23,13 +25,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         The path to write to, beside the target.
 
     Raises:
-        DataError: If the path is a folder.
+        DataError: If the path is a folder, or its place cannot be written.
     """
     path = path.resolve()
     if path.is_dir():
         raise DataError(
             expected="the path of a file", found=f"the folder {path}", fix="Add a file name"
         )
+    check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path, "part")
     temporary.touch()
@@ -110,6 +113,7 @@ def check_replaceable(folder: Path, kind: FolderKind) -> None:
         DataError: If the target exists and is neither empty nor an earlier result and nothing
             else, or its place cannot be written.
     """
+    check_writable(folder)
     target = folder.resolve()
     free = not target.exists() or (target.is_dir() and not any(target.iterdir()))
     if not free and not (target.is_dir() and kind.fits(target)):
@@ -118,13 +122,48 @@ def check_replaceable(folder: Path, kind: FolderKind) -> None:
             found=f"{folder}, which holds something else",
             fix="Choose another folder",
         )
-    place = next(path for path in target.parents if path.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK):
+
+
+def check_writable(path: Path) -> None:
+    """Checks that a file or folder can be made, by making an empty folder and removing it.
+
+    Permissions alone do not tell: some file systems refuse whoever asks.
+
+    Args:
+        path: Where the file or folder will go; its own folder need not be there.
+
+    Raises:
+        DataError: If its place cannot be written.
+    """
+    try:
+        target = path.resolve()
+        place = next(folder for folder in (*target.parents, target) if folder.exists())
+        Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place)).rmdir()
+    except OSError as error:
         raise DataError(
             expected="a place that can be written",
-            found=f"{place}, which cannot",
-            fix="Choose another folder",
+            found=f"{path}, which cannot be written ({error.strerror})",
+            fix="Choose another place",
+        ) from error
+
+
+def as_path(path: Any) -> Path:
+    """Returns a path that a user gave.
+
+    Args:
+        path: A string or a path.
+
+    Returns:
+        The path.
+
+    Raises:
+        ArgumentError: If it is neither.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(
+            expected="a path, a string or a pathlib.Path", found=repr(path), fix="Name a file"
         )
+    return Path(path)
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -78,7 +78,9 @@ class DPO:
     m is the mean log-probability of a completion, as in the public code of COLD-Steer, or the
     sum, as in Rafailov et al.; the gradient flows through both completions. With
     `reference="self"` the reference is the model itself: the value is log 2, the gradient
-    −(β/2) ∇(m⁺ − m⁻), and the direction does not depend on β.
+    −(β/2) ∇(m⁺ − m⁻), and the direction does not depend on β. Called by itself the loss takes
+    the model that gave the logits; the methods that take several steps take the unsteered model
+    at θ₀ throughout, so that their losses leave log 2 and β counts from the second step on.
 
     Attributes:
         beta: The temperature β > 0.
@@ -98,12 +100,18 @@ class DPO:
         one_of("reference", self.reference, get_args(Reference))
         one_of("normalize", self.normalize, get_args(Reduction))
 
+    def margin(
+        self, logits: Float[Tensor, "row pos vocab"], batch: Batch
+    ) -> Float[Tensor, " example"]:
+        """Returns m(yᵢ⁺) − m(yᵢ⁻) of each example, in nats."""
+        positive = completion_log_probs(logits, batch, "positive", self.normalize)
+        return positive - completion_log_probs(logits, batch, "negative", self.normalize)
+
     def __call__(
         self, logits: Float[Tensor, "row pos vocab"], batch: Batch
     ) -> Float[Tensor, " example"]:
         """Returns the loss of each example."""
-        margin = completion_log_probs(logits, batch, "positive", self.normalize)
-        margin = margin - completion_log_probs(logits, batch, "negative", self.normalize)
+        margin = self.margin(logits, batch)
         if self.reference == "self":
             margin = margin - margin.detach()
         return -logsigmoid(self.beta * margin)

@@ -1,12 +1,14 @@
 """Results on the disk: tidy tables as CSV beside a JSON file that says where they came from."""
 
+import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 
@@ -23,14 +25,12 @@ class ResultKind:
         format: Name and version of the format.
         tables: Columns that must be there, by table; a table may have more.
         others: Names of the files that it may hold beside tables and `result.json`.
-        text: By table, a column of text that may read like a number or a missing value.
     """
 
     maker: str
     format: str
     tables: Mapping[str, Sequence[str]]
     others: tuple[str, ...] = ()
-    text: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> FolderKind:
@@ -42,6 +42,9 @@ class ResultKind:
 MARKER = "result.json"
 TOKEN_IDS = "token_ids.json"
 """The ids that entered the model, of results that keep them: lists of ids by what they are."""
+
+Texts = dict[str, list[int]]
+"""The columns of a table that hold strings, and the rows that have none: CSV says neither."""
 
 
 @contextmanager
@@ -64,9 +67,10 @@ def saved(
     """
     with whole_folder(Path(folder), kind.folder) as part:
         for name in kind.tables:
-            tables[name].to_csv(part / f"{name}.csv", index=False)
+            _write_table(part / f"{name}.csv", tables[name])
         rows = {name: len(tables[name]) for name in kind.tables}
-        head = {**about, "format": kind.format, "rows": rows}
+        texts = {name: found for name in kind.tables if (found := _texts(tables[name]))}
+        head = {**about, "format": kind.format, "rows": rows, "texts": texts}
         (part / MARKER).write_text(json.dumps(head, indent=2, ensure_ascii=False) + "\n")
         yield part
 
@@ -88,8 +92,12 @@ def loaded(folder: str | Path, kind: ResultKind) -> tuple[dict[str, pd.DataFrame
     with reading(source, kind):
         about = json.loads((source / MARKER).read_text())
         found, rows = about.pop("format"), about.pop("rows", {})
-        fits = found == kind.format
-        tables = {name: _table(source, kind, name, rows[name]) for name in kind.tables if fits}
+        fits, texts = found == kind.format, about.pop("texts", {})
+        tables = {
+            name: _table(source / f"{name}.csv", wanted, rows[name], texts.get(name, {}))
+            for name, wanted in kind.tables.items()
+            if fits
+        }
     if not fits:
         raise DataError(
             expected=f"a result of format {kind.format}",
@@ -115,7 +123,7 @@ def reading(folder: str | Path, kind: ResultKind) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, csv.Error, SafetensorError) as error:
         raise DataError(
             expected=f"a folder with the saved result of {kind.maker}",
             found=f"{type(error).__name__}: {error} at {folder}",
@@ -147,15 +155,32 @@ def read_token_ids(folder: str | Path, kind: ResultKind) -> dict[str, list[Any]]
         return json.loads((Path(folder) / TOKEN_IDS).read_text())
 
 
-def _table(folder: Path, kind: ResultKind, name: str, rows: int) -> pd.DataFrame:
-    path = folder / f"{name}.csv"
-    if name in kind.text:
-        table = pd.read_csv(path, keep_default_na=False, dtype={kind.text[name]: "str"})
-    else:
-        table = pd.read_csv(path)
-    missing = set(kind.tables[name]) - set(table.columns)
+def _texts(table: pd.DataFrame) -> Texts:
+    return {
+        str(name): np.flatnonzero(column.isna()).tolist()
+        for name, column in table.items()
+        if pd.api.types.infer_dtype(column, skipna=True) == "string"
+    }
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    # A carriage return is only quoted where rows end in one.
+    returns = any("\r" in str(cell) for name in _texts(table) for cell in table[name])
+    ends = "\r\n" if returns else "\n"
+    table.to_csv(path, index=False, lineterminator=ends)
+
+
+def _table(path: Path, wanted: Sequence[str], rows: int, texts: Texts) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype=dict.fromkeys(texts, "str"), skip_blank_lines=False)
+    missing = set(wanted) - set(table.columns)
     if missing:
         raise ValueError(f"no column {', '.join(sorted(missing))} in {path.name}")
     if len(table) != rows:
         raise ValueError(f"{len(table)} rows instead of {rows} in {path.name}")
+    with path.open(newline="", encoding="utf-8") as file:
+        # pandas ends a string at a null character, which is a token of byte-level vocabularies.
+        cells = list(csv.DictReader(file)) if texts else []
+    for name, lacking in texts.items():
+        found = pd.Series([row[name] for row in cells])
+        table[name] = found.mask(found.index.isin(lacking))
     return table

@@ -54,7 +54,7 @@ for eta in (0.0, 2.0, 5.0):
 # ## Measure
 #
 # One prompt proves nothing. `evaluate` asks held-out questions with and without steering, keeps
-# one row a question, and bootstraps intervals over questions.
+# one row a question, and bootstraps intervals over the wordings that questions share.
 
 # %%
 held_out = cl.load_examples("demo/sycophancy", split="test", n=80)

@@ -34,15 +34,15 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The arguments; by default those of the process.
 
     Returns:
-        The exit status: 0, 1 after a check that fails, 2 after an error of the input, or 130
-        after an interruption.
+        The exit status: 0, 1 after a check that fails, 2 after an error of the input or of a file,
+        or 130 after an interruption.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("coldlens").setLevel(logging.INFO)
     command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=arguments)
     try:
         return command.run()
-    except ColdlensError as error:
+    except (ColdlensError, OSError) as error:
         sys.stderr.write(f"coldlens: {type(error).__name__}: {error}\n")
         return 2
     except KeyboardInterrupt:

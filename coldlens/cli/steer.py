@@ -10,7 +10,7 @@ from coldlens.checks import at_least, finite
 from coldlens.cli.inputs import Fitted, say
 from coldlens.examples.tokens import Ids, encode_prompts
 from coldlens.files import check_replaceable
-from coldlens.models.generate import answer, text_of
+from coldlens.models.generate import answer, require_room, text_of
 from coldlens.results import ResultKind, saved
 
 KIND = ResultKind(
@@ -45,10 +45,12 @@ class Steer(Fitted):
             finite("eta", eta)
         at_least(1, "max_new_tokens", self.max_new_tokens)
         model, examples = self.load()
-        steering, layer = self.fit(model, examples)
         asked = self.prompt or tuple(example.prompt for example in examples[:2])
+        encoded = encode_prompts(model, asked, examples.policy)
+        require_room(model, encoded, self.max_new_tokens)
+        steering, layer = self.fit(model, examples)
         rows: list[tuple[str, float, str]] = []
-        for prompt, ids in zip(asked, encode_prompts(model, asked, examples.policy), strict=True):
+        for prompt, ids in zip(asked, encoded, strict=True):
             text = text_of(model, ids)
             say(f"\n{steering.explain(prompt, self.positions)}\n")
             rows.append((text, 0.0, self._answer(model, ids)))

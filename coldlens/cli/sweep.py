@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from coldlens.cli.inputs import Source, say
 from coldlens.datasets import load_examples
+from coldlens.errors import ArgumentError
 from coldlens.models.load import load_model
 from coldlens.plotting.sweep import BESIDE
 from coldlens.sweep import PRESETS, Splits, SweepResult, demo_facts, load_splits, sweep
-from coldlens.sweep.choose import check_objective
+from coldlens.sweep.choose import OBJECTIVES, check_budget, check_objective, objective
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Sweep(Source):
         given = {"methods": self.methods, "sizes": self.sizes, "seeds": self.seeds}
         changed = {name: value for name, value in given.items() if value is not None}
         splits = self._splits()
-        if self.by is not None:
-            check_objective(load_model(self.model), splits, self.by)
+        check_budget(self.budget)
+        check_objective(load_model(self.model), splits, self.by)
         result = sweep(
             self.model,
             splits,
@@ -93,6 +94,12 @@ class Sweep(Source):
         names: list[str] = []
         for name in self.examples:
             names += [f"demo/{one}" for one in BEHAVIOURS] if name == "demo" else [name]
+        if len(set(names)) < len(names):
+            raise ArgumentError(
+                expected="each data set once",
+                found=" ".join(names),
+                fix="Name each once",
+            )
         short = [_short(name) for name in names]
         keys = short if len(set(short)) == len(names) else names
         return {
@@ -113,7 +120,7 @@ class Sweep(Source):
 
     def _jobs(self) -> int:
         if self.jobs is not None or self.model != "demo" or self.backend == "dask":
-            return self.jobs or 1
+            return 1 if self.jobs is None else self.jobs
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
     def _write(self, result: SweepResult) -> None:
@@ -135,9 +142,12 @@ def _text(result: SweepResult, budget: float, by: str | None) -> str:
     shown = table.drop(columns=["low", "high"] + ([] if guarded else ["capability_change"]))
     short = {name: f"{name[:11]}…" if len(name) > 12 else name for name in shown}
     short = {name: name if name in BESIDE else short[name] for name in shown}
-    lines = shown.rename(columns=short).map("{:.3f}".format).to_string()
+    lines = shown.rename(columns=short).to_string(float_format="{:.3f}".format, na_rep="–")
+    measured = next(iter(set(objective(result.table, by).values())))
+    better = "higher" if OBJECTIVES[measured] > 0 else "lower"
     within = f", at most {budget:.0%} of capability lost on validation" if guarded else ""
     return (
-        f"\nOn test questions, N = {max(result.about['sizes'])}; layer and eta chosen on "
+        f"\n{measured.capitalize()} ({better} is better) on test questions, "
+        f"N = {max(result.about['sizes'])}; layer and eta chosen on "
         f"validation questions{within}; rank 1 is best:\n\n{lines}\n"
     )

@@ -41,10 +41,9 @@ TABLE_COLUMNS = (
 _VECTORS = "directions.safetensors"
 KIND = ResultKind(
     "compare_directions",
-    "coldlens-directions-1",
+    "coldlens-directions-2",
     {"table": TABLE_COLUMNS, "tokens": TOKEN_COLUMNS},
     (_VECTORS, TOKEN_IDS, "directions.png"),
-    text={"tokens": "token"},
 )
 
 

@@ -30,7 +30,8 @@ def load_demo(behaviour: str, split: str, policy: TokenPolicy | None = None) -> 
 
     Returns:
         The examples: letters after an open parenthesis, or short texts for `"<name>/open"`; those
-        of a group have the options A to D and their distribution.
+        of a group have the options A to D and their distribution. Their clusters are the wordings
+        of both answers, for a group the topic.
     """
     name = f"demo/{behaviour}"
     check_name(name, [f"demo/{each}" for each in demo_names()], "the behaviours of demo")
@@ -47,15 +48,22 @@ def _examples(behaviour: str, split: str) -> tuple[Example, ...]:
 
     if behaviour.startswith("groups/"):
         return tuple(
-            Example(asked.prompt, options=asked.options, distribution=asked.distribution)
+            Example(
+                asked.prompt,
+                options=asked.options,
+                distribution=asked.distribution,
+                clusters=(asked.topic,),
+            )
             for asked in group_questions(behaviour.removeprefix("groups/"), split)
         )
     if behaviour.endswith("/open"):
         return tuple(
-            Example(asked.prompt, f" {asked.positive}", f" {asked.negative}")
+            Example(
+                asked.prompt, f" {asked.positive}", f" {asked.negative}", clusters=asked.wordings
+            )
             for asked in open_questions(behaviour.removesuffix("/open"), split)
         )
     return tuple(
-        Example(asked.prompt, asked.positive, asked.negative)
+        Example(asked.prompt, asked.positive, asked.negative, clusters=asked.wordings)
         for asked in questions(behaviour, split)
     )

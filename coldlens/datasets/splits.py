@@ -46,7 +46,7 @@ def check_number(n: int, available: int, source: str) -> None:
         raise ArgumentError(
             expected=f"n between 1 and {available}, all that there are of {source}",
             found=f"n={n!r}",
-            fix="Ask for fewer, or pass n=None for all",
+            fix="Choose n in that range, or None for all",
         )
 
 

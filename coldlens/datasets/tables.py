@@ -217,6 +217,13 @@ def _read_csv(path: Path, text: str) -> list[Record]:
             fix="Quote cells that hold commas, quotation marks or line breaks",
         ) from error
     header = rows[0] if rows else []
+    repeated = sorted({name for name in header if name and header.count(name) > 1})
+    if repeated:
+        raise DataError(
+            expected=f"columns with different names in {path}",
+            found=f"{', '.join(map(repr, repeated))} more than once",
+            fix="Rename or remove all but one",
+        )
     records = []
     for number, row in enumerate(rows[1:], 1):
         if len(row) != len(header):

@@ -103,6 +103,6 @@ def facts(split: str, n: int | None = None, seed: int = 0) -> list[Question]:
     drawn = draw(pool, n, seed, f"{split} facts and sums")
     orders = balanced(len(drawn), random.Random(f"{split} orders {seed}"))
     return [
-        choice(kind, opener.format(about), about, right, wrong, first)
+        choice(kind, opener.format(about), about, (right, wrong), first)
         for first, (opener, (kind, about, right, wrong)) in zip(orders, drawn, strict=True)
     ]

@@ -72,15 +72,15 @@ def choice_item(behaviour: str, rng: random.Random) -> Item:
         rng.choice(AGENTS[rng.choice(SPLITS)]), event, rng.choice(TIMES[rng.choice(SPLITS)])
     )
     opening, style = rng.choice(OPENERS).format(about), rng.choice(STYLES)
-    texts = style.format(positive), style.format(negative)
-    asked = choice(behaviour, opening, about, *texts, rng.random() < 0.5)
+    wordings = positive, negative
+    asked = choice(behaviour, opening, about, wordings, rng.random() < 0.5, style)
 
     def reply(stance: int, _group: str) -> Spans:
         if rng.random() < probability(behaviour, event, positive, negative, stance):
-            return _letter(asked.positive, texts[0], rng)
-        return _letter(asked.negative, texts[1], rng)
+            return _letter(asked.positive, asked.positive_option, rng)
+        return _letter(asked.negative, asked.negative_option, rng)
 
-    return Item(asked.prompt, reply, (positive, negative))
+    return Item(asked.prompt, reply, wordings)
 
 
 def open_item(behaviour: str, rng: random.Random) -> Item:
@@ -121,7 +121,7 @@ def fact_item(kind: str, rng: random.Random) -> Item:
     opening = rng.choice(OPENERS).format(about)
     if rng.random() < _UNLISTED:
         return Item(f"{opening} {ANSWER}", lambda _stance, _group: [(f"{right} .", REPLY)])
-    asked = choice(kind, opening, about, right, wrong, rng.random() < 0.5)
+    asked = choice(kind, opening, about, (right, wrong), rng.random() < 0.5)
     return Item(asked.prompt, lambda _stance, _group: _letter(asked.positive, right, rng))
 
 

@@ -26,6 +26,7 @@ class Question:
         situation: What the question is about, without its opening words.
         positive_option: Text of the matching option.
         negative_option: Text of the other option.
+        wordings: Both options without their style, which other questions share.
     """
 
     behaviour: str
@@ -35,6 +36,7 @@ class Question:
     situation: str
     positive_option: str
     negative_option: str
+    wordings: tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class OpenQuestion:
         positive: Continuation that shows the behaviour.
         negative: Continuation that shows the opposite.
         situation: What the question is about, without its opening words.
+        wordings: What either continuation says that one would do.
     """
 
     behaviour: str
@@ -54,6 +57,7 @@ class OpenQuestion:
     positive: str
     negative: str
     situation: str
+    wordings: tuple[str, str]
 
 
 def trait_of(behaviour: str) -> Trait:
@@ -137,7 +141,12 @@ def choice_prompt(opening: str, options: Sequence[str]) -> str:
 
 
 def choice(
-    behaviour: str, opening: str, about: str, positive: str, negative: str, positive_first: bool
+    behaviour: str,
+    opening: str,
+    about: str,
+    wordings: tuple[str, str],
+    positive_first: bool,
+    style: str = STYLES[0],
 ) -> Question:
     """A question with two options.
 
@@ -145,16 +154,18 @@ def choice(
         behaviour: What it is about.
         opening: The question itself.
         about: The situation.
-        positive: Text of the matching option.
-        negative: Text of the other option.
+        wordings: The matching option, and the other one.
         positive_first: Whether the matching option is A.
+        style: One of `STYLES`, for both.
 
     Returns:
         The question.
     """
+    positive, negative = (style.format(wording) for wording in wordings)
     options = (positive, negative) if positive_first else (negative, positive)
     letters = ("A", "B") if positive_first else ("B", "A")
-    return Question(behaviour, choice_prompt(opening, options), *letters, about, positive, negative)
+    prompt = choice_prompt(opening, options)
+    return Question(behaviour, prompt, *letters, about, positive, negative, wordings)
 
 
 def questions(behaviour: str, split: str, n: int | None = None, seed: int = 0) -> list[Question]:
@@ -187,16 +198,8 @@ def questions(behaviour: str, split: str, n: int | None = None, seed: int = 0) -
     for first, (agent, event, time, positive, negative) in zip(orders, drawn, strict=True):
         about = situation(agent, event, time)
         opening, style = rng.choice(OPENERS), rng.choice(STYLES)
-        asked.append(
-            choice(
-                behaviour,
-                opening.format(about),
-                about,
-                style.format(positive),
-                style.format(negative),
-                first,
-            )
-        )
+        wordings = positive, negative
+        asked.append(choice(behaviour, opening.format(about), about, wordings, first, style))
     return asked
 
 
@@ -234,13 +237,11 @@ def open_questions(
     pool = list(itertools.product(OPENERS, AGENTS[split], trait.events[split], TIMES[split]))
     drawn = draw(pool, n, seed, f"{behaviour} {split} open questions")
     rng = random.Random(f"{behaviour} {split} continuations {seed}")
-    return [
-        OpenQuestion(
-            behaviour,
-            f"{opener.format(situation(agent, event, time))} {ANSWER}",
-            f"i would {rng.choice(trait.positive[split])} .",
-            f"i would {rng.choice(trait.negative[split])} .",
-            situation(agent, event, time),
-        )
-        for opener, agent, event, time in drawn
-    ]
+    asked = []
+    for opener, agent, event, time in drawn:
+        about = situation(agent, event, time)
+        wordings = rng.choice(trait.positive[split]), rng.choice(trait.negative[split])
+        positive, negative = (f"i would {wording} ." for wording in wordings)
+        prompt = f"{opener.format(about)} {ANSWER}"
+        asked.append(OpenQuestion(behaviour, prompt, positive, negative, about, wordings))
+    return asked

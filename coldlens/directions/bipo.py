@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 from torch.optim import AdamW, Optimizer
@@ -15,12 +13,11 @@ from transformers import get_cosine_schedule_with_warmup
 
 from coldlens.capture import Evidence
 from coldlens.checks import above_zero
+from coldlens.directions.anchored import AnchoredDPO
 from coldlens.directions.intervention import Objective, TrainedIntervention
-from coldlens.examples.batch import BOTH, Batch, batches
+from coldlens.examples.batch import Batch
 from coldlens.examples.example import ExampleSet
-from coldlens.losses import DPO, completion_log_probs
-from coldlens.models.forward import residuals
-from coldlens.models.offload import device_of
+from coldlens.losses import DPO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,23 +60,10 @@ class BiPO(TrainedIntervention):
 
     def objective(self, model: TransformerBridge, evidence: Evidence) -> Objective:
         """Returns the bi-directional loss against the unsteered model, which runs once."""
-        device = device_of(model.original_model)
-        parts: list[Tensor] = []
-        order: list[int] = []
-        with torch.no_grad():
-            for batch in batches(evidence.encoded, BOTH, evidence.batch_size, device=device):
-                _, logits = residuals(model, batch.tokens, batch.attention_mask, [0], logits=True)
-                assert logits is not None
-                parts.append(_margin(logits, batch))
-                order.extend(batch.index)
-        margins = torch.cat(parts)
-        reference = margins.new_empty(margins.shape).index_copy(
-            0, torch.tensor(order, device=device), margins
-        )
+        anchored = AnchoredDPO.of(model, evidence, self.loss_of(evidence.examples))
 
         def loss(logits: Tensor, batch: Batch, sign: float) -> Tensor:
-            gain = _margin(logits, batch) - reference[list(batch.index)]
-            return -logsigmoid(sign * self.beta * gain)
+            return -logsigmoid(sign * self.beta * anchored.gain(logits, batch))
 
         return loss
 
@@ -87,8 +71,3 @@ class BiPO(TrainedIntervention):
         """Returns AdamW, and its cosine schedule with warm-up."""
         optimiser = AdamW(list(weights), lr=self.lr, weight_decay=0.0)
         return optimiser, get_cosine_schedule_with_warmup(optimiser, self.warmup, steps)
-
-
-def _margin(logits: Float[Tensor, "row pos vocab"], batch: Batch) -> Float[Tensor, " example"]:
-    positive = completion_log_probs(logits, batch, "positive", "sum")
-    return positive - completion_log_probs(logits, batch, "negative", "sum")

@@ -6,6 +6,7 @@ from tqdm.auto import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs, collect
+from coldlens.directions.anchored import anchored
 from coldlens.losses import Loss
 from coldlens.models.parameters import parameters, upstream
 
@@ -27,7 +28,7 @@ def mean_gradient(
     Args:
         model: The model; it keeps its own parameters.
         evidence: The examples, with the gradient at θ₀.
-        loss: The loss.
+        loss: The loss; where it refers to the model itself, that is the model at θ₀.
         steps: k.
         lr: The learning rate.
         label: The method, for the progress bar.
@@ -37,6 +38,7 @@ def mean_gradient(
     """
     if steps == 1:
         return evidence.parameter_gradients[loss]
+    loss = anchored(model, evidence, loss)
     start = {name: found.tensor.detach() for name, found in parameters(model).items()}
     total = {
         name: torch.zeros_like(value, dtype=torch.promote_types(value.dtype, torch.float32))

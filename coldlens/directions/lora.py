@@ -13,6 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs
 from coldlens.checks import above_zero
+from coldlens.directions.anchored import anchored
 from coldlens.directions.trained import Trained, frozen, require_logit_loss
 from coldlens.errors import ArgumentError, ModelError
 from coldlens.examples.batch import batch_of
@@ -88,7 +89,7 @@ class LoRA(Trained):
         """Returns the change of the parameters after the training."""
         loss = self.loss or default_loss(evidence.examples)
         with frozen(model):
-            merged = self._trained(model, evidence, loss)
+            merged = self._trained(model, evidence, anchored(model, evidence, loss))
         origin = self.origin(model, evidence, loss=loss)
         return DifferenceSteering(origin, _change(model, merged, evidence), step=1.0, scale=1.0)
 

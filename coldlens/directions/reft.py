@@ -10,6 +10,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence
 from coldlens.checks import above_zero
+from coldlens.directions.anchored import anchored
 from coldlens.directions.intervention import Objective, TrainedIntervention
 from coldlens.examples.example import ExampleSet
 from coldlens.losses import Loss, default_loss
@@ -28,8 +29,8 @@ class _ReFT(TrainedIntervention):
         return self.loss or default_loss(examples)
 
     def objective(self, model: TransformerBridge, evidence: Evidence) -> Objective:
-        """Returns the loss itself."""
-        loss = self.loss_of(evidence.examples)
+        """Returns the loss, whose reference is the unsteered model."""
+        loss = anchored(model, evidence, self.loss_of(evidence.examples))
         return lambda logits, batch, _: loss(logits, batch)
 
 

@@ -1,6 +1,7 @@
 """`evaluate`: what steering does to a set of questions, one row a question."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import SupportsIndex
 
@@ -11,15 +12,19 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.checks import at_least, finite
 from coldlens.errors import ArgumentError
-from coldlens.evaluation.evaluation import PREFIX, Evaluation
+from coldlens.evaluation.clusters import with_clusters
+from coldlens.evaluation.columns import PREFIX, Columns, checked, require_names
+from coldlens.evaluation.evaluation import Evaluation
 from coldlens.evaluation.generation import Generation
 from coldlens.evaluation.metrics import Metric, choose_metrics
 from coldlens.evaluation.questions import Questions, Reading, require_motion, require_read_back
-from coldlens.examples.batch import BOTH, Side
+from coldlens.examples.batch import BOTH, Side, pad
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.examples.positions import Positions, check_positions
 from coldlens.examples.tokens import Encoded, encode
+from coldlens.models.generate import require_room
 from coldlens.models.guards import require_decoder, require_eval
+from coldlens.steering.intervention import prompt_positions
 from coldlens.steering.provenance import provenance
 from coldlens.steering.steering import Steering
 
@@ -59,7 +64,142 @@ def evaluate(
         progress: Show a progress bar.
 
     Returns:
-        A table with one row a question and its summary with intervals.
+        A table with one row a question and its summary with intervals, over questions or, where
+        the examples have `clusters`, over these.
+
+    Raises:
+        ArgumentError: If layer and steering do not go together, or generation is no `Generation`.
+    """
+    plan = planned(
+        model, examples, steering, layer, eta, positions, metrics, generation, batch_size
+    )
+    return plan.run(progress)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A checked evaluation, before any work; see `evaluate`.
+
+    Attributes:
+        model: The model.
+        examples: The questions.
+        encoded: Their tokens.
+        metrics: What is measured.
+        steering: The steering, or None.
+        layers: The steered layers, ascending.
+        eta: Step size.
+        positions: Where.
+        generation: How answers are generated, or None.
+        batch_size: Questions a batch.
+    """
+
+    model: TransformerBridge
+    examples: ExampleSet
+    encoded: list[Encoded]
+    metrics: list[Metric]
+    steering: Steering | None
+    layers: tuple[int, ...]
+    eta: float
+    positions: Positions
+    generation: Generation | None
+    batch_size: int
+
+    def run(self, progress: bool = False) -> Evaluation:
+        """Measures.
+
+        Args:
+            progress: Show a progress bar.
+
+        Returns:
+            The evaluation.
+        """
+        table = self._measured(progress)
+        if self.generation is not None:
+            table = self._answered(self.generation, table, progress)
+        record = provenance(
+            self.model,
+            self.examples,
+            method="evaluate",
+            settings=", ".join(repr(metric) for metric in self.metrics),
+            formula=1,
+            scale="not applicable",
+            positions=str(self.positions),
+        )
+        steering = self.steering
+        about = {
+            **record.as_dict(),
+            "method": None if steering is None else steering.provenance.method,
+            "steering": None if steering is None else steering.provenance.as_dict(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "layers": list(self.layers),
+            "eta": self.eta,
+        }
+        return Evaluation(table, about)
+
+    def _measured(self, progress: bool) -> pd.DataFrame:
+        sides, steering, pieces = sides_read(self.metrics), self.steering, []
+        batches = list(cut(self.encoded, self.batch_size))
+        for batch in tqdm(batches, desc="questions", disable=not progress):
+            chosen = [self.encoded[index] for index in batch]
+            questions = Questions(self.model, chosen, sides, self.layers or (0,))
+            plain = questions.unsteered
+            found = {"question": torch.tensor(batch)}
+            before = columns(self.metrics, plain, plain)
+            if steering is None:
+                found |= before
+            else:
+                reading = _steered(questions, steering, self.layers, self.eta, self.positions)
+                found |= columns(self.metrics, reading, plain)
+                found |= {PREFIX + name: values for name, values in before.items()}
+            pieces.append(pd.DataFrame({name: values.cpu() for name, values in found.items()}))
+        table = pd.concat(pieces).sort_values("question", ignore_index=True)
+        return with_clusters(table, self.examples.clusters)
+
+    def _answered(
+        self, generation: Generation, table: pd.DataFrame, progress: bool
+    ) -> pd.DataFrame:
+        prompts = [one.prompt for one in self.encoded]
+        answers = generation.measure(self.model, prompts, progress=progress)
+        if self.steering is not None:
+            table = table.assign(**{PREFIX + name: values for name, values in answers.items()})
+            answers = generation.measure(
+                self.model,
+                prompts,
+                self.steering,
+                layer=self.layers,
+                eta=self.eta,
+                positions=self.positions,
+                progress=progress,
+            )
+        return table.assign(**answers)
+
+
+def planned(
+    model: TransformerBridge,
+    examples: ExampleSet | Iterable[Example],
+    steering: Steering | None = None,
+    layer: SupportsIndex | Sequence[SupportsIndex] | None = None,
+    eta: float | int = 1.0,
+    positions: Positions = "prompt",
+    metrics: Sequence[str | Metric] | None = None,
+    generation: Generation | None = None,
+    batch_size: int = 16,
+) -> Plan:
+    """Checks all that can be known before an evaluation starts.
+
+    Args:
+        model: As in `evaluate`.
+        examples: As in `evaluate`.
+        steering: As in `evaluate`.
+        layer: As in `evaluate`.
+        eta: As in `evaluate`.
+        positions: As in `evaluate`.
+        metrics: As in `evaluate`.
+        generation: As in `evaluate`.
+        batch_size: As in `evaluate`.
+
+    Returns:
+        The evaluation, which `run` measures.
 
     Raises:
         ArgumentError: If layer and steering do not go together, or generation is no `Generation`.
@@ -73,62 +213,30 @@ def evaluate(
     layers = _layers(model, steering, layer)
     finite("eta", eta)
     at_least(1, "batch_size", batch_size)
-    if generation is not None and not isinstance(generation, Generation):
-        raise ArgumentError(
-            expected="a Generation, or None",
-            found=f"generation = {generation!r}",
-            fix="Pass Generation(judge), or Generation() to keep the text unscored",
-        )
+    prompts = [one.prompt for one in encoded]
+    if generation is not None:
+        if not isinstance(generation, Generation):
+            raise ArgumentError(
+                expected="a Generation, or None",
+                found=f"generation = {generation!r}",
+                fix="Pass Generation(judge), or Generation() to keep the text unscored",
+            )
+        require_room(model, prompts, generation.max_new_tokens)
     if steering is not None:
         require_read_back(positions, chosen.name, encoded, sides_read(measured))
-    pieces = []
-    for batch in tqdm(list(cut(encoded, batch_size)), desc="questions", disable=not progress):
-        questions = Questions(
-            model, [encoded[index] for index in batch], sides_read(measured), layers or (0,)
-        )
-        found = {"question": torch.tensor(batch)}
-        before = columns(measured, questions.unsteered, questions.unsteered)
-        if steering is None:
-            found |= before
-        else:
-            reading = _steered(questions, steering, layers, float(eta), positions)
-            found |= columns(measured, reading, questions.unsteered)
-            found |= {PREFIX + name: values for name, values in before.items()}
-        pieces.append(pd.DataFrame({name: values.cpu() for name, values in found.items()}))
-    table = pd.concat(pieces).sort_values("question", ignore_index=True)
-    if generation is not None:
-        prompts = [one.prompt for one in encoded]
-        answers = generation.measure(model, prompts, progress=progress)
-        if steering is not None:
-            table = table.assign(**{PREFIX + name: values for name, values in answers.items()})
-            answers = generation.measure(
-                model,
-                prompts,
-                steering,
-                layer=layers,
-                eta=float(eta),
-                positions=positions,
-                progress=progress,
-            )
-        table = table.assign(**answers)
-    record = provenance(
+        prompt_positions(positions, pad(prompts)[1])
+    return Plan(
         model,
         chosen,
-        method="evaluate",
-        settings=", ".join(repr(metric) for metric in measured),
-        formula=1,
-        scale="not applicable",
-        positions=str(positions),
+        encoded,
+        measured,
+        steering,
+        layers,
+        float(eta),
+        positions,
+        generation,
+        batch_size,
     )
-    about = {
-        **record.as_dict(),
-        "method": None if steering is None else steering.provenance.method,
-        "steering": None if steering is None else steering.provenance.as_dict(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "layers": list(layers),
-        "eta": float(eta),
-    }
-    return Evaluation(table, about)
 
 
 def check_questions(model: TransformerBridge, questions: ExampleSet, positions: Positions) -> None:
@@ -164,13 +272,13 @@ def sides_read(metrics: Sequence[Metric]) -> tuple[Side, ...]:
     return tuple(side for side in BOTH if side in wanted)
 
 
-def columns(
-    metrics: Sequence[Metric], reading: Reading, unsteered: Reading
-) -> dict[str, torch.Tensor]:
+def columns(metrics: Sequence[Metric], reading: Reading, unsteered: Reading) -> Columns:
     """Returns what all metrics measure on a batch, by column."""
-    found: dict[str, torch.Tensor] = {}
+    found: Columns = {}
     for metric in metrics:
-        found |= metric.measure(reading, unsteered)
+        given = checked(metric, metric.measure(reading, unsteered), len(reading.encoded))
+        require_names(metric, given, found)
+        found |= given
     return found
 
 

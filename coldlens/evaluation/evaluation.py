@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from coldlens.evaluation.bootstrap import interval
+from coldlens.evaluation.clusters import clusters_of
+from coldlens.evaluation.columns import PREFIX
 from coldlens.results import ResultKind, loaded, saved
 from coldlens.words import counted
 
-PREFIX = "unsteered_"
 KIND = ResultKind(
     "coldlens.evaluate",
-    "coldlens-evaluation-1",
+    "coldlens-evaluation-2",
     {"table": ("question",)},
     others=("summary.csv", "steering.safetensors"),
 )
@@ -27,8 +29,9 @@ class Evaluation:
     """What was measured on a set of questions.
 
     Attributes:
-        table: One row a question: `question` (its place in the set), a column for each
-            measurement, and with steering the same without it under `unsteered_…`.
+        table: One row a question: `question` (its place in the set), `cluster_1`, … (its labels,
+            where the examples have `clusters`), a column for each measurement, and with steering
+            the same without it under `unsteered_…`.
         about: Where it came from.
     """
 
@@ -37,25 +40,30 @@ class Evaluation:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """Means with 95 % bootstrap intervals over questions; nan ones are left out.
+        """Means with 95 % bootstrap intervals; nan ones are left out.
+
+        The intervals are over questions or, where the examples have `clusters`, over these: what
+        another draw of the templates and topics would give, not only of questions made from the
+        same ones.
 
         Columns: mean, low, high; and with steering unsteered, change (steered minus unsteered,
         question by question), change_low, change_high. Indexed by measurement.
         """
+        clusters = clusters_of(self.table)
         numeric = self.table.select_dtypes("number").drop(columns="question")
         rows = {}
         for name in numeric.columns:
             if name.startswith(PREFIX):
                 continue
             values = numeric[name].to_numpy(dtype=float)
-            low, high = interval(values)
-            rows[name] = {"mean": np.nanmean(values), "low": low, "high": high}
+            low, high = interval(values, clusters)
+            rows[name] = {"mean": _mean(values), "low": low, "high": high}
             if PREFIX + name in numeric:
                 before = numeric[PREFIX + name].to_numpy(dtype=float)
-                change_low, change_high = interval(values - before)
+                change_low, change_high = interval(values - before, clusters)
                 rows[name] |= {
-                    "unsteered": np.nanmean(before),
-                    "change": np.nanmean(values - before),
+                    "unsteered": _mean(before),
+                    "change": _mean(values - before),
                     "change_low": change_low,
                     "change_high": change_high,
                 }
@@ -99,3 +107,8 @@ class Evaluation:
     def _repr_html_(self) -> str:
         shown = self.summary.to_html(float_format="{:.4g}".format, na_rep="–")
         return f"<p>{html.escape(repr(self).strip('<>'))}</p>{shown}"
+
+
+def _mean(values: Float[np.ndarray, " question"]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

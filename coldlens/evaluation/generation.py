@@ -1,8 +1,10 @@
 """Open-ended answers: text generated with and without steering, scored by a judge."""
 
+import reprlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, SupportsFloat
 
 from tqdm.auto import tqdm
@@ -39,7 +41,7 @@ class Generation:
         Raises:
             ArgumentError: If one is out of range, or the judge cannot be called.
         """
-        if self.judge is not None and not callable(self.judge):
+        if self.judge is not None and not _takes_two(self.judge):
             raise ArgumentError(
                 expected="a judge that is called with a prompt and an answer, or None",
                 found=f"judge = {self.judge!r}",
@@ -107,11 +109,23 @@ def repetition(tokens: Sequence[int], n: int = 2) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
+def _takes_two(judge: Any) -> bool:
+    if not callable(judge):
+        return False
+    try:
+        signature(judge).bind("prompt", "answer")
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # some functions that are written in C do not say
+    return True
+
+
 def _score(value: Any) -> float:
-    if not isinstance(value, SupportsFloat):
+    if not isinstance(value, SupportsFloat) or getattr(value, "ndim", 0) > 0:
         raise ArgumentError(
             expected="a judge that returns a number for each answer",
-            found=f"{value!r} from the judge",
+            found=f"{reprlib.repr(value)} from the judge",
             fix="Turn its verdict into a number, nan where there is none",
         )
     return float(value)

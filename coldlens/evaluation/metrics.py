@@ -6,19 +6,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from coldlens.checks import several
+from coldlens.checks import one_of, several
 from coldlens.errors import ArgumentError, ExampleError
+from coldlens.evaluation.columns import Columns, require_names
 from coldlens.evaluation.questions import Reading
 from coldlens.examples.batch import BOTH, Side
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.tokens import Encoded, Ids
 from coldlens.losses import require_paired
 from coldlens.words import counted
-
-Columns = dict[str, Float[Tensor, " question"]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,8 @@ class Metric(ABC):
 
     Attributes:
         sides: The completions whose log-probabilities it reads; none for the prompt alone.
-        columns: The columns that it gives, where they are known before it measures.
+        columns: The columns that it gives, where they are known before it measures; no other
+            metric may give them.
     """
 
     sides: ClassVar[tuple[Side, ...]] = ()
@@ -52,7 +50,7 @@ class Metric(ABC):
             unsteered: The logits of the same questions without steering.
 
         Returns:
-            A value a question, by column.
+            By column, a tensor of shape [question] with a real number each.
         """
 
 
@@ -250,7 +248,7 @@ def choose_metrics(
         The metrics.
 
     Raises:
-        ArgumentError: If a name is unknown, or there is none.
+        ArgumentError: If a name is unknown, there is none, or two give the same column.
     """
     if metrics is not None:
         several("metrics", metrics, "names and instances")
@@ -267,7 +265,12 @@ def choose_metrics(
         raise ArgumentError(
             expected="at least one metric", found="none", fix="Pass metrics=None for the default"
         )
+    named: list[str] = []
     for metric in chosen:
+        for side in metric.sides:
+            one_of("sides", side, BOTH)
+        require_names(metric, metric.columns, named)
+        named += metric.columns
         metric.check(examples, encoded)
     return chosen
 

@@ -1,18 +1,19 @@
 """`specificity`: what steering towards each behaviour does to every other one."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 import pandas as pd
+import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import ArgumentError
-from coldlens.evaluation.evaluate import evaluate
-from coldlens.evaluation.evaluation import PREFIX
+from coldlens.evaluation.columns import PREFIX
+from coldlens.evaluation.evaluate import planned
 from coldlens.evaluation.metrics import Metric
-from coldlens.examples.example import ExampleSet
+from coldlens.examples.example import Example, ExampleSet
 from coldlens.examples.positions import Positions
 from coldlens.models.load import model_id
 from coldlens.steering.steering import Steering
@@ -24,8 +25,8 @@ class Specificity:
     """What each steering did to each set of questions.
 
     Attributes:
-        table: One row a steering and question: `steered`, `measured`, `question`, and the columns
-            of `Evaluation.table`, without steering as `unsteered_…`.
+        table: One row a steering and question: `steered`, `measured`, `question`, and the other
+            columns of `Evaluation.table`, without steering as `unsteered_…`.
         about: Where it came from.
     """
 
@@ -70,12 +71,13 @@ class Specificity:
         return f"<p>{html.escape(repr(self).strip('<>'))}</p>{shown}"
 
 
+@torch.inference_mode(False)
 def specificity(
     model: TransformerBridge,
     steerings: Mapping[str, Steering],
-    questions: Mapping[str, ExampleSet],
+    questions: Mapping[str, ExampleSet | Iterable[Example]],
     layer: SupportsIndex | Sequence[SupportsIndex] | Mapping[str, SupportsIndex],
-    eta: float | Mapping[str, float] = 1.0,
+    eta: float | int | Mapping[str, float | int] = 1.0,
     positions: Positions = "prompt",
     metrics: Sequence[str | Metric] | None = None,
     *,
@@ -97,8 +99,15 @@ def specificity(
         The table, and with `.matrix()` its summary.
 
     Raises:
-        ArgumentError: If there is no steering or no set, or one has no layer or eta.
+        ArgumentError: If there is no steering or no set, one has no layer or eta, or none by name.
     """
+    for what, given in (("steerings", steerings), ("questions", questions)):
+        if not isinstance(given, Mapping):
+            raise ArgumentError(
+                expected=f"{what} by name",
+                found=type(given).__name__,
+                fix="Pass {name: steering} and {name: examples}",
+            )
     if not steerings or not questions:
         raise ArgumentError(
             expected="at least one steering and one set of questions",
@@ -113,26 +122,31 @@ def specificity(
                 found=f"none of {', '.join(lacking)}",
                 fix=f"Pass one {what} for all, or one by name",
             )
-    found = []
-    for steered, steering in steerings.items():
-        for measured, asked in questions.items():
-            evaluation = evaluate(
-                model,
-                asked,
-                steering,
-                layer[steered] if isinstance(layer, Mapping) else layer,
-                eta[steered] if isinstance(eta, Mapping) else eta,
-                positions,
-                metrics,
-                batch_size=batch_size,
-            )
-            found.append(evaluation.table.assign(steered=steered, measured=measured))
+    sets = {name: ExampleSet.of(asked) for name, asked in questions.items()}
+    plans = {
+        (steered, measured): planned(
+            model,
+            asked,
+            steering,
+            layer[steered] if isinstance(layer, Mapping) else layer,
+            eta[steered] if isinstance(eta, Mapping) else eta,
+            positions,
+            metrics,
+            batch_size=batch_size,
+        )
+        for steered, steering in steerings.items()
+        for measured, asked in sets.items()
+    }
+    found = [
+        plan.run().table.assign(steered=steered, measured=measured)
+        for (steered, measured), plan in plans.items()
+    ]
     table = pd.concat(found, ignore_index=True)
     names = ["steered", "measured", "question"]
     about = {
         "model_id": model_id(model),
         "steered": {name: steering.provenance.method for name, steering in steerings.items()},
-        "measured": {name: asked.hash() for name, asked in questions.items()},
+        "measured": {name: asked.hash() for name, asked in sets.items()},
         "layer": str(layer),
         "eta": str(eta),
         "positions": str(positions),

@@ -7,42 +7,37 @@ import operator
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, overload
+from typing import Any, Literal, get_args, overload
 
-from coldlens.checks import at_least, is_whole
-from coldlens.errors import ExampleError, ExampleTypeError
+from coldlens.checks import at_least, is_real, is_whole, one_of
+from coldlens.errors import ArgumentError, ExampleError, ExampleTypeError
 
 Text = str | tuple[int, ...]
 """A string, or token ids that are used as they are (no BOS, no template)."""
 
 
-def as_text(value: str | Sequence[int], name: str) -> Text:
+def as_text(value: str | Sequence[int], name: str, hint: str = "") -> Text:
     """Returns a string as it is, and a sequence of token ids as a tuple.
 
     Args:
         value: A string or token ids.
         name: What it is, for the message.
+        hint: What else may be given, for the message.
 
     Returns:
         The text.
 
     Raises:
         ExampleTypeError: If it is neither.
+        ExampleError: If it is empty.
     """
-    if isinstance(value, str):
-        return value
-    try:
-        return tuple(operator.index(token) for token in value)
-    except (TypeError, ValueError) as error:
+    text = value if isinstance(value, str) else _token_ids(value)
+    if text is None:
         raise ExampleTypeError(
             expected=f"`{name}` to be a string or a sequence of token ids",
-            found=f"{type(value).__name__}",
+            found=f"{value!r:.60}",
             fix="Pass a str, or a list or tuple of int",
-        ) from error
-
-
-def _text(value: str | Sequence[int], name: str, hint: str = "") -> Text:
-    text = as_text(value, name)
+        )
     if not text:
         raise ExampleError(
             expected=f"`{name}` with at least one token",
@@ -50,6 +45,16 @@ def _text(value: str | Sequence[int], name: str, hint: str = "") -> Text:
             fix=f"Give a non-empty {name}{hint}",
         )
     return text
+
+
+def _token_ids(value: Any) -> tuple[int, ...] | None:
+    """Returns token ids as a tuple, or None for anything else: bytes and bools are no ids."""
+    try:
+        ids = tuple(operator.index(token) for token in value if not isinstance(token, bool))
+        whole = not isinstance(value, bytes | bytearray) and len(ids) == len(value)
+    except (TypeError, ValueError):
+        return None
+    return ids if whole else None
 
 
 def _answers(
@@ -67,8 +72,14 @@ def _answers(
             found=f"{options!r}",
             fix="Put each answer in the list",
         )
-    choices = tuple(_text(option, "options") for option in options)
-    shares = tuple(float(share) for share in distribution)
+    shares = tuple(distribution) if isinstance(distribution, Iterable) else None
+    if shares is None or not all(map(is_real, shares)):
+        raise ExampleTypeError(
+            expected="`distribution` as a list of numbers",
+            found=f"{distribution!r}",
+            fix="Give the probability of each option, such as [0.7, 0.3]",
+        )
+    choices = tuple(as_text(option, "options") for option in options)
     if len(choices) < 2 or len(choices) != len(shares):
         raise ExampleError(
             expected="two or more `options`, and a probability in `distribution` for each",
@@ -87,7 +98,7 @@ def _answers(
             found=f"{list(shares)}, which sum to {math.fsum(shares):.9g}",
             fix="Divide counts by their sum",
         )
-    return choices, shares
+    return choices, tuple(map(float, shares))
 
 
 @dataclass(frozen=True, init=False)
@@ -100,6 +111,9 @@ class Example:
         negative: The completion yᵢ⁻ that does not, or None for positive-only data.
         options: The answers that a question offers, each one token after the prompt, or None.
         distribution: qᵢ, the share of a group that chooses each option, or None.
+        clusters: What it was made from, a label a factor, such as its template and its topic: other
+            examples share them. Intervals over questions draw whole clusters, so that they cover
+            other templates and topics too; nothing else depends on them.
     """
 
     prompt: Text
@@ -107,6 +121,7 @@ class Example:
     negative: Text | None = None
     options: tuple[Text, ...] | None = None
     distribution: tuple[float, ...] | None = None
+    clusters: tuple[str, ...] = field(default=(), compare=False)
 
     def __init__(
         self,
@@ -116,6 +131,7 @@ class Example:
         *,
         options: Sequence[str | Sequence[int]] | None = None,
         distribution: Sequence[float | int] | None = None,
+        clusters: Sequence[str] = (),
     ) -> None:
         """Stores the fields; sequences become tuples.
 
@@ -129,10 +145,20 @@ class Example:
             negative: Text or token ids, not empty, or None.
             options: Two or more answers, each text or token ids.
             distribution: Their probabilities, not negative, which sum to 1 within 1e-6.
+            clusters: Labels of what the example shares with others.
 
         Raises:
             ExampleError: If a field is empty or missing, or the distribution is none.
+            ExampleTypeError: If clusters are no labels.
         """
+        labels = isinstance(clusters, Iterable) and not isinstance(clusters, str)
+        if not labels or not all(isinstance(label, str) for label in clusters):
+            raise ExampleTypeError(
+                expected="`clusters` as a list of labels",
+                found=f"{clusters!r}",
+                fix="Give a string for each factor, such as [template, topic]",
+            )
+        object.__setattr__(self, "clusters", tuple(clusters))
         if options is not None or distribution is not None:
             choices, shares = _answers(options, distribution)
             if positive is None:
@@ -147,14 +173,19 @@ class Example:
                 found="neither",
                 fix="Say what the prompt is answered with",
             )
-        for name, value in (("prompt", prompt), ("positive", positive), ("negative", negative)):
-            hint = ", or None for positive-only data" if name == "negative" else ""
-            object.__setattr__(self, name, None if value is None else _text(value, name, hint))
+        object.__setattr__(self, "prompt", as_text(prompt, "prompt"))
+        object.__setattr__(self, "positive", as_text(positive, "positive"))
+        if negative is not None:
+            negative = as_text(negative, "negative", ", or None for positive-only data")
+        object.__setattr__(self, "negative", negative)
 
     @property
     def paired(self) -> bool:
         """Whether there is a negative completion."""
         return self.negative is not None
+
+
+BosRule = Literal["auto", "always", "never"]
 
 
 @dataclass(frozen=True)
@@ -169,12 +200,39 @@ class TokenPolicy:
         chat_template: Render the prompt as a user turn with the tokenizer's chat template; the
             template then decides about BOS.
         answer_prefix: Text between the rendered chat template and the completion, for instance
-            `"("` for multiple choice. Only used with `chat_template`.
+            `"("` for multiple choice. Only with `chat_template`.
     """
 
-    bos: Literal["auto", "always", "never"] = "auto"
+    bos: BosRule = "auto"
     chat_template: bool = False
     answer_prefix: str = ""
+
+    def __post_init__(self) -> None:
+        """Checks the rules.
+
+        Raises:
+            ArgumentError: If one of them is unknown, or there is an answer prefix without a
+                chat template.
+        """
+        one_of("bos", self.bos, get_args(BosRule))
+        if not isinstance(self.chat_template, bool):
+            raise ArgumentError(
+                expected="chat_template, True or False",
+                found=f"chat_template = {self.chat_template!r}",
+                fix="The template itself is the tokenizer's: set tokenizer.chat_template",
+            )
+        if not isinstance(self.answer_prefix, str):
+            raise ArgumentError(
+                expected="answer_prefix, a string",
+                found=f"answer_prefix = {self.answer_prefix!r}",
+                fix='Pass "" for none',
+            )
+        if self.answer_prefix and not self.chat_template:
+            raise ArgumentError(
+                expected="an answer_prefix only with chat_template=True",
+                found=f"answer_prefix = {self.answer_prefix!r} without a chat template",
+                fix="End the prompts themselves with it",
+            )
 
 
 @dataclass(frozen=True)
@@ -197,10 +255,16 @@ class ExampleSet(Sequence[Example]):
         """Checks that there is at least one example.
 
         Raises:
-            ExampleError: If the set is empty.
-            ExampleTypeError: If an element is not an `Example`.
+            ExampleError: If the set is empty, or only some examples have clusters.
+            ExampleTypeError: If an element is not an `Example`, or the policy is none.
         """
         object.__setattr__(self, "examples", tuple(self.examples))
+        if not isinstance(self.policy, TokenPolicy):
+            raise ExampleTypeError(
+                expected="a policy that is a coldlens.TokenPolicy",
+                found=f"policy = {self.policy!r}",
+                fix='Build it, such as TokenPolicy(bos="never")',
+            )
         if not self.examples:
             raise ExampleError(
                 expected=f"at least one example in {self.name!r}",
@@ -214,6 +278,18 @@ class ExampleSet(Sequence[Example]):
                     found=f"{type(example).__name__} at index {index}",
                     fix="Build it with coldlens.Example(prompt, positive, negative)",
                 )
+        factors = {len(example.clusters) for example in self.examples}
+        if len(factors) > 1:
+            raise ExampleError(
+                expected=f"as many labels in `clusters` in every example of {self.name!r}",
+                found=f"{min(factors)} to {max(factors)}",
+                fix="Give each example a label for each factor, or none any",
+            )
+
+    @property
+    def clusters(self) -> list[tuple[str, ...]]:
+        """The labels of each example; see `Example.clusters`."""
+        return [example.clusters for example in self.examples]
 
     @staticmethod
     def of(examples: "ExampleSet | Iterable[Example]") -> "ExampleSet":
@@ -289,7 +365,7 @@ class ExampleSet(Sequence[Example]):
             raise ExampleError(
                 expected=f"n between 1 and {len(self)}, the size of {self.name!r}",
                 found=f"n = {n}",
-                fix="Ask for fewer examples",
+                fix="Choose n in that range",
             )
         return replace(self, examples=tuple(random.Random(seed).sample(self.examples, n)))
 

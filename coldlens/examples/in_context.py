@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.checks import is_whole
 from coldlens.errors import ExampleError
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.examples.tokens import BoundaryWarning, encode
+from coldlens.models.guards import require_bridge
 
 SEPARATOR = "\n\n"
 
@@ -40,15 +42,16 @@ def in_context(
         ExampleError: If k is out of range, a prompt or demonstration is given as token ids, or a
             question with its demonstrations is longer than the model's context.
     """
+    require_bridge(model)
     count = len(demonstrations) if k is None else k
-    if not 1 <= count <= len(demonstrations):
+    if not is_whole(count) or not 1 <= count <= len(demonstrations):
         raise ExampleError(
             expected=f"k between 1 and {len(demonstrations)}, the number of demonstrations",
             found=f"k = {k}",
-            fix="Ask for fewer demonstrations",
+            fix="Choose k in that range",
         )
     bos = getattr(model.tokenizer, "bos_token", None) or ""
-    prefix = questions.policy.answer_prefix if questions.policy.chat_template else ""
+    prefix = questions.policy.answer_prefix
     shown = [_text(one.prompt) + prefix + _text(one.positive) for one in demonstrations[:count]]
     asked = [_text(question.prompt) for question in questions]
 

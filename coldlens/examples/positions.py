@@ -8,6 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.checks import at_least
 from coldlens.errors import ExampleError
 from coldlens.examples.batch import batch_of
 from coldlens.examples.example import Example, ExampleSet
@@ -113,6 +114,7 @@ def show_positions(
     Returns:
         A line an example and side.
     """
+    at_least(1, "n", n)
     lines = []
     encoded = encode(model, ExampleSet.of(examples)[:n])
     for index, example in enumerate(encoded):

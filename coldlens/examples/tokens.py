@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from jaxtyping import Bool
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.errors import ExampleError
+from coldlens.errors import ExampleError, ExampleTypeError
 from coldlens.examples.example import Example, ExampleSet, Text, TokenPolicy, as_text
+from coldlens.models.guards import require_bridge
 
 Ids = tuple[int, ...]
 
@@ -69,6 +72,7 @@ def encode(model: TransformerBridge, examples: ExampleSet) -> list[Encoded]:
             no token, two completions that are the same tokens, options that are not one token
             each or the same token, or the policy does not fit the tokenizer.
     """
+    require_bridge(model)
     changed: list[int] = []
     encoded = []
     for index, example in enumerate(examples):
@@ -108,7 +112,7 @@ def encode_prompts(
             found=type(prompts).__name__ if isinstance(prompts, Tensor) else repr(prompts),
             fix="Pass a list of strings or of sequences of token ids, such as tokens.tolist()",
         )
-    known = [as_text(prompt, "prompt") for prompt in prompts]
+    known = [as_text(prompt, f"prompt {index}") for index, prompt in enumerate(prompts)]
     ids = [_prompt_ids(model, prompt, policy) for prompt in known]
     for index, prompt in enumerate(ids):
         check_ids(model, prompt, f"prompt {index}")
@@ -265,3 +269,51 @@ def check_ids(model: TransformerBridge, ids: Ids, what: str) -> None:
             found=f"{min(ids)} to {max(ids)} in {what}",
             fix="Check that the ids belong to this model's tokenizer",
         )
+
+
+def real_tokens(
+    model: TransformerBridge, tokens: Tensor, attention_mask: Any = None
+) -> Bool[Tensor, "row pos"]:
+    """Checks that a model can read a padded batch of token ids.
+
+    Args:
+        model: The model.
+        tokens: The ids.
+        attention_mask: True (1) at real tokens; None if all are.
+
+    Returns:
+        True at real tokens.
+
+    Raises:
+        ExampleTypeError: If the ids are no integers, or the mask is no tensor.
+        ExampleError: If there is no token, the mask has another shape, or `check_ids` objects.
+    """
+    if tokens.dtype.is_floating_point or tokens.dtype.is_complex or tokens.dtype == torch.bool:
+        raise ExampleTypeError(
+            expected="token ids, a tensor of integers",
+            found=f"a tensor of dtype {tokens.dtype}",
+            fix="Pass token ids, not masks, embeddings or logits",
+        )
+    if tokens.numel() == 0 or tokens.ndim != 2:
+        raise ExampleError(
+            expected="token ids of shape [row, pos] with at least one token",
+            found=f"a tensor of shape {tuple(tokens.shape)}",
+            fix="Pass token ids, one row a prompt",
+        )
+    mask = torch.ones_like(tokens) if attention_mask is None else attention_mask
+    if not isinstance(mask, Tensor):
+        raise ExampleTypeError(
+            expected="an attention mask that is a tensor",
+            found=type(mask).__name__,
+            fix="Pass one entry a token, as a tokenizer returns it with return_tensors='pt'",
+        )
+    if mask.shape != tokens.shape:
+        raise ExampleError(
+            expected=f"an attention mask of the tokens' shape {tuple(tokens.shape)}",
+            found=f"a mask of shape {tuple(mask.shape)}",
+            fix="Pass one entry a token: 1 at real tokens, 0 at padding",
+        )
+    mask = mask.to(tokens.device, torch.bool)
+    for row, (ids, real) in enumerate(zip(tokens, mask, strict=True)):
+        check_ids(model, tuple(ids[real].tolist()), f"row {row}")
+    return mask

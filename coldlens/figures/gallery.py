@@ -10,7 +10,7 @@ from coldlens.errors import DataError
 from coldlens.figures.drawing import Drawing, written
 from coldlens.figures.drawings import DRAWINGS
 from coldlens.figures.record import Tables
-from coldlens.files import whole_file
+from coldlens.files import check_writable, whole_file
 from coldlens.results import loaded
 
 logger = logging.getLogger(__name__)
@@ -93,15 +93,16 @@ def found(tables: Path) -> list[Entry]:
 
 
 def check_index(out: Path) -> None:
-    """Checks that the index page replaces no page that was written otherwise.
+    """Checks that the index page can be written and replaces none that was written otherwise.
 
     Args:
         out: Where figures go.
 
     Raises:
-        DataError: If it would.
+        DataError: If it cannot, or would.
     """
     page = out / INDEX
+    check_writable(page)
     if page.exists() and not page.read_text(errors="replace").startswith(_FIRST_LINE):
         raise DataError(
             expected=f"no {INDEX}, or one that coldlens wrote",

@@ -5,7 +5,33 @@ from collections.abc import Sequence
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.errors import ArgumentError
 from coldlens.models.offload import device_of
+
+
+def require_room(
+    model: TransformerBridge, prompts: Sequence[Sequence[int]], max_new_tokens: int
+) -> None:
+    """Checks that the model's context holds the prompts and their answers.
+
+    Args:
+        model: The model.
+        prompts: Token ids of each.
+        max_new_tokens: Length of the answers.
+
+    Raises:
+        ArgumentError: If the longest prompt and its answer are longer.
+    """
+    context, longest = model.cfg.n_ctx, max(map(len, prompts))
+    if longest + max_new_tokens > context:
+        room = context - longest
+        raise ArgumentError(
+            expected=f"prompts and answers of at most {context} tokens, the model's context",
+            found=f"a prompt of {longest} tokens and max_new_tokens = {max_new_tokens}",
+            fix=f"Ask for max_new_tokens <= {room}, or shorten the prompts"
+            if room > 0
+            else "Shorten the prompts",
+        )
 
 
 def answer(model: TransformerBridge, prompt: Sequence[int], max_new_tokens: int) -> list[int]:

@@ -15,16 +15,14 @@ Layers = SupportsIndex | Sequence[SupportsIndex] | None
 """One 0-based block, several, or None for all; negative ones count from the last."""
 
 
-def require_decoder(model: TransformerBridge) -> None:
-    """Checks that the model is a causal decoder with a residual stream at every block.
+def require_bridge(model: Any) -> None:
+    """Checks that something is a model at all.
 
     Args:
-        model: The model to check.
+        model: What was given.
 
     Raises:
         ModelTypeError: If it is not a `TransformerBridge`.
-        ModelError: If it is not a causal decoder with `blocks.{l}.hook_resid_post`, or weights have
-            no values.
     """
     if not isinstance(model, TransformerBridge):
         raise ModelTypeError(
@@ -32,6 +30,19 @@ def require_decoder(model: TransformerBridge) -> None:
             found=f"{type(model).__module__}.{type(model).__qualname__}",
             fix="Boot the model with coldlens.load_model(name_or_folder)",
         )
+
+
+def require_decoder(model: TransformerBridge) -> None:
+    """Checks that the model is a causal decoder with a residual stream at every block.
+
+    Args:
+        model: The model to check.
+
+    Raises:
+        ModelError: If it is not a causal decoder with `blocks.{l}.hook_resid_post`, or weights have
+            no values.
+    """
+    require_bridge(model)
     causal = getattr(model.cfg, "attention_dir", "causal") == "causal"
     if not (causal and model.adapter.supports_causal_loss and hasattr(model, "blocks")):
         raise ModelError(

@@ -1,7 +1,6 @@
 """`write`: results as one HTML page that needs nothing else, not even a network."""
 
 import hashlib
-import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -16,7 +15,7 @@ from coldlens.compare.report import DirectionReport
 from coldlens.equivalence.report import Equivalences
 from coldlens.errors import ArgumentError, DataError
 from coldlens.evaluation.evaluation import Evaluation
-from coldlens.files import whole_file
+from coldlens.files import check_writable, whole_file
 from coldlens.page import sections
 
 MARK = "coldlens-page-1"
@@ -89,18 +88,16 @@ def check_page(path: str | Path) -> None:
         path: Where the page will go.
 
     Raises:
-        DataError: If it does not end in `.html`, is there and no earlier page, or cannot be
-            written.
+        DataError: If it cannot be written, does not end in `.html`, or is there and no earlier
+            page.
     """
     target = Path(path).resolve()
-    place = next(folder for folder in target.parents if folder.exists())
+    check_writable(target)
     found = ""
     if target.suffix != ".html":
         found = f"{path}, which does not end so"
     elif target.exists() and not _is_page(target):
         found = f"{path}, which holds something else"
-    elif not place.is_dir() or not os.access(place, os.W_OK):
-        found = f"{path} in {place}, which cannot be written"
     if found:
         raise DataError(
             expected="a new file that ends in .html, or an earlier page",

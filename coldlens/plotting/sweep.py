@@ -39,7 +39,7 @@ def plot_scores(table: pd.DataFrame, ax: Axes | None = None, label: str = "score
         if method == "base":
             axes.axvline(row["mean"], color="0.4", linestyle=":", zorder=0)
     axes.set_yticks(places, _names(table))
-    axes.set_xlabel(f"{label}: mean over behaviours, 95 % interval over questions")
+    axes.set_xlabel(f"{label}: mean over behaviours, 95 % interval")
     return axes
 
 

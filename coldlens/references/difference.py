@@ -11,7 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.examples.tokens import Encoded
 from coldlens.references.forward import ParameterValues, named_parameters, run
-from coldlens.references.gradients import parameter_gradient
+from coldlens.references.training import anchored_losses
 
 
 def _copied(model: TransformerBridge) -> TransformerBridge:
@@ -77,6 +77,8 @@ def fine_tuned(
 ) -> TransformerBridge:
     """Returns a copy trained by `torch.optim.SGD` on the whole set for k steps.
 
+    Where the loss refers to the model itself, that is the model before the first step.
+
     Args:
         model: The model; it keeps its own parameters.
         examples: Token ids of the examples.
@@ -87,12 +89,13 @@ def fine_tuned(
     Returns:
         The trained copy.
     """
-    trained = _copied(model)
-    known = named_parameters(trained)
-    optimiser = torch.optim.SGD(list(known.values()), lr=lr)
+    trained, losses = _copied(model), anchored_losses(model, examples, loss)
+    optimiser = torch.optim.SGD(list(named_parameters(trained).values()), lr=lr)
     for _ in range(steps):
-        for name, gradient in parameter_gradient(trained, examples, loss).items():
-            known[name].grad = gradient
+        optimiser.zero_grad()
+        for one in losses:
+            with torch.enable_grad():
+                (one(trained) / len(losses)).backward()
         optimiser.step()
     return trained
 

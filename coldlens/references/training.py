@@ -1,11 +1,13 @@
 """Trained baselines by plain PyTorch loops: one sequence at a time, one step after another.
 
 The order of the examples is an argument: a list of batches, each with the indices of its examples.
+Where DPO refers to the model itself, that is the model before the first step.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -13,6 +15,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.examples.tokens import Encoded
+from coldlens.losses import DPO
 from coldlens.references.forward import run
 from coldlens.references.losses import example_loss, log_probability
 from coldlens.references.positions import position_indices
@@ -78,9 +81,12 @@ def reft_vector(
         The vector after the last step.
     """
     weights = {"vector": _zeros(model, model.cfg.d_model)}
+    losses = anchored_losses(model, examples, loss)
     optimiser = torch.optim.Adam(weights.values(), lr=lr)
     for batch in batches:
-        _step(model, examples, loss, layer, batch, positions, lambda _: weights["vector"], weights)
+        _step(
+            model, examples, losses, layer, batch, positions, lambda _: weights["vector"], weights
+        )
         optimiser.step()
     return weights["vector"].detach()
 
@@ -112,12 +118,13 @@ def reft_mlp(
         The weights after the last step.
     """
     weights = {name: value.detach().clone().requires_grad_() for name, value in start.items()}
+    losses = anchored_losses(model, examples, loss)
     optimiser = torch.optim.Adam(weights.values(), lr=lr)
     for batch in batches:
         _step(
             model,
             examples,
-            loss,
+            losses,
             layer,
             batch,
             positions,
@@ -177,7 +184,7 @@ def bipo_vector(
         The vector after the last step.
     """
     with torch.no_grad():
-        reference = [_log_probabilities(model, example) for example in examples]
+        reference = [_log_probabilities(model, example, "sum") for example in examples]
     vector = _zeros(model, model.cfg.d_model)
     optimiser = torch.optim.AdamW([vector], lr=lr, weight_decay=0.0)
     for step, (batch, sign) in enumerate(zip(batches, signs, strict=True)):
@@ -186,7 +193,7 @@ def bipo_vector(
             example = examples[index]
             with torch.enable_grad():
                 with added(model, layer, len(example.prompt), "all", lambda _, d=sign: d * vector):
-                    positive, negative = _log_probabilities(model, example)
+                    positive, negative = _log_probabilities(model, example, "sum")
                 positive = sign * beta * (positive - reference[index][0])
                 negative = sign * beta * (negative - reference[index][1])
                 value = (1 + (negative - positive).exp()).log()
@@ -201,13 +208,44 @@ def bipo_vector(
     return vector.detach()
 
 
+def anchored_losses(
+    model: TransformerBridge, examples: Sequence[Encoded], loss: object
+) -> list[Callable[[TransformerBridge], Float[Tensor, ""]]]:
+    """Gives ℓᵢ as functions of the model, with this model as the reference of DPO for good.
+
+    −log σ(β(m(y⁺) − m(y⁻) − r)) with r a number, where `loss` is `DPO(reference="self")`; the loss
+    itself elsewhere.
+
+    Args:
+        model: The model before the first step.
+        examples: Token ids of the examples.
+        loss: A loss of the logits with a literal form.
+
+    Returns:
+        For each example, from a model whose parameters or residual stream moved to its loss.
+    """
+    if not (isinstance(loss, DPO) and loss.reference == "self"):
+        return [lambda moved, e=e: example_loss(moved, e, loss).value for e in examples]
+
+    def margin(of: TransformerBridge, example: Encoded) -> Tensor:
+        positive, negative = _log_probabilities(of, example, loss.normalize)
+        return positive - negative
+
+    def value(moved: TransformerBridge, example: Encoded, reference: Tensor) -> Tensor:
+        return (1 + (-loss.beta * (margin(moved, example) - reference)).exp()).log()
+
+    with torch.no_grad():
+        kept = [margin(model, example) for example in examples]
+    return [partial(value, example=e, reference=r) for e, r in zip(examples, kept, strict=True)]
+
+
 def _log_probabilities(
-    model: TransformerBridge, example: Encoded
+    model: TransformerBridge, example: Encoded, reduction: str
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Returns log π(y⁺|x) and log π(y⁻|x), summed over the completion."""
+    """Returns log π(y⁺|x) and log π(y⁻|x), their sum or mean over the completion."""
     prompt = len(example.prompt)
     positive, negative = (
-        log_probability(run(model, ids)[1], prompt, ids[prompt:], "sum")
+        log_probability(run(model, ids)[1], prompt, ids[prompt:], reduction)
         for ids in (example.sequence("positive"), example.sequence("negative"))
     )
     return positive, negative
@@ -216,7 +254,7 @@ def _log_probabilities(
 def _step(
     model: TransformerBridge,
     examples: Sequence[Encoded],
-    loss: object,
+    losses: Sequence[Callable[[TransformerBridge], Tensor]],
     layer: int,
     batch: Sequence[int],
     positions: Positions,
@@ -227,10 +265,9 @@ def _step(
     for weight in weights.values():
         weight.grad = torch.zeros_like(weight)
     for index in batch:
-        example = examples[index]
-        prompt = len(example.prompt)
+        prompt = len(examples[index].prompt)
         with torch.enable_grad(), added(model, layer, prompt, positions, change):
-            value = example_loss(model, example, loss).value / len(batch)
+            value = losses[index](model) / len(batch)
         gradients = torch.autograd.grad(value, list(weights.values()))
         for weight, gradient in zip(weights.values(), gradients, strict=True):
             assert weight.grad is not None

@@ -13,6 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import SteeringError
 from coldlens.examples.positions import Positions, check_positions, select
+from coldlens.examples.tokens import real_tokens
 from coldlens.models.forward import measuring
 from coldlens.models.guards import hook_name
 
@@ -188,7 +189,7 @@ class _Run:
             )
         if past == 0 and not self._continues(tokens):
             attention = kwargs.get("attention_mask")
-            mask = (torch.ones_like(tokens) if attention is None else attention).bool()
+            mask = real_tokens(self.source.model, tokens, attention)
             others = [*args[1:], *(v for k, v in kwargs.items() if k not in _READ)]
             plain = not any(isinstance(value, Tensor) for value in others)
             self._new_prompt(tokens, mask, plain and self._reads_along(module, mask))

@@ -15,12 +15,13 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.checks import finite, is_whole
-from coldlens.errors import ArgumentError, ExampleError, NumericsError, SteeringError
+from coldlens.errors import ArgumentError, NumericsError, SteeringError
 from coldlens.examples.batch import pad
 from coldlens.examples.example import Text, TokenPolicy
 from coldlens.examples.positions import Positions, check_positions, token_texts
-from coldlens.examples.tokens import Ids, check_ids, encode_prompts
-from coldlens.models.guards import require_eval
+from coldlens.examples.tokens import Ids, encode_prompts, real_tokens
+from coldlens.files import as_path
+from coldlens.models.guards import require_bridge, require_eval
 from coldlens.models.offload import device_of
 from coldlens.models.parameters import fingerprint
 from coldlens.steering.intervention import (
@@ -163,21 +164,12 @@ class Steering(ABC):
             By layer, shape [row, pos, d_model], without η; zero at padding.
 
         Raises:
-            ExampleError: If the inputs are empty or too long.
+            ExampleError: If the inputs are empty or too long, or the mask has another shape.
             NumericsError: If a displacement is not finite.
         """
         self.check_model(self.model)
         if isinstance(inputs, Tensor):
-            if inputs.numel() == 0 or inputs.ndim != 2:
-                raise ExampleError(
-                    expected="token ids of shape [row, pos] with at least one token",
-                    found=f"a tensor of shape {tuple(inputs.shape)}",
-                    fix="Pass token ids, one row a prompt",
-                )
-            mask = torch.ones_like(inputs) if attention_mask is None else attention_mask
-            tokens, mask = inputs, mask.bool()
-            for row, (ids, real) in enumerate(zip(tokens, mask, strict=True)):
-                check_ids(self.model, tuple(ids[real].tolist()), f"row {row}")
+            tokens, mask = inputs, real_tokens(self.model, inputs, attention_mask)
         else:
             texts = [inputs] if isinstance(inputs, str) else inputs
             tokens, mask = pad(
@@ -268,7 +260,9 @@ class Steering(ABC):
             raise ArgumentError(
                 expected=f"a fitted layer, one of {list(self.layers)}",
                 found=f"layer {layer!r}",
-                fix="Fit again with layers=None for all layers",
+                fix="Fit again with layers=None for all layers"
+                if is_whole(layer)
+                else "Pass an int",
             )
         return self.layers.index(wanted)
 
@@ -281,15 +275,9 @@ class Steering(ABC):
         Raises:
             SteeringError: If its weights are others.
         """
+        require_bridge(model)
         require_eval(model)
-        found = fingerprint(model)
-        if found != self.provenance.model_fingerprint:
-            raise SteeringError(
-                expected=f"the model that this steering was fitted on, {self.provenance.model_id} "
-                f"with weights {self.provenance.model_fingerprint[:12]}",
-                found=f"{model.cfg.model_name} with weights {found[:12]}",
-                fix="Fit the steering on this model",
-            )
+        _check_fitted_on(model, self.provenance)
 
     def apply(
         self,
@@ -383,7 +371,7 @@ class Steering(ABC):
             "prompts": [list(prompt) for prompt in self.prompts],
             "provenance": self.provenance.as_dict(),
         }
-        write_file(Path(path), self.tensors(), header)
+        write_file(as_path(path), self.tensors(), header)
 
     @staticmethod
     def load(path: str | Path, model: TransformerBridge) -> "Steering":
@@ -399,7 +387,9 @@ class Steering(ABC):
         Raises:
             SteeringError: If the file is corrupt or no steering, or belongs to another model.
         """
-        tensors, header = read_file(Path(path), device=device_of(model.original_model))
+        require_bridge(model)
+        require_eval(model)
+        tensors, header = read_file(as_path(path), device=device_of(model.original_model))
         kinds = {kind.__name__: kind for kind in _subclasses(Steering)}
         try:
             kind = kinds[header["kind"]]
@@ -410,15 +400,14 @@ class Steering(ABC):
                 policy=TokenPolicy(**header["policy"]),
                 prompts=tuple(tuple(prompt) for prompt in header["prompts"]),
             )
-            steering = kind.restore(origin, tensors, header["settings"])
+            _check_fitted_on(model, origin.provenance)
+            return kind.restore(origin, tensors, header["settings"])
         except (KeyError, TypeError) as error:
             raise SteeringError(
                 expected="a steering written by this version of coldlens",
                 found=f"a header that does not fit ({error}) in {path}",
                 fix="Fit and save the steering again",
             ) from error
-        steering.check_model(model)
-        return steering
 
     @classmethod
     @abstractmethod
@@ -435,6 +424,17 @@ class Steering(ABC):
         Returns:
             The steering.
         """
+
+
+def _check_fitted_on(model: TransformerBridge, provenance: Provenance) -> None:
+    found = fingerprint(model)
+    if found != provenance.model_fingerprint:
+        raise SteeringError(
+            expected=f"the model that this steering was fitted on, {provenance.model_id} "
+            f"with weights {provenance.model_fingerprint[:12]}",
+            found=f"{model.cfg.model_name} with weights {found[:12]}",
+            fix="Fit the steering on this model",
+        )
 
 
 def _subclasses(kind: type[Steering]) -> list[type[Steering]]:

@@ -5,6 +5,7 @@
 # pyright: reportReturnType=false, reportGeneralTypeIssues=false, reportIndexIssue=false
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from transformer_lens.model_bridge import TransformerBridge
@@ -33,19 +34,55 @@ PLACE = ["layer", "relative", "eta"]
 _ROUNDING = 1e-9
 
 
-def check_objective(model: TransformerBridge, data: Mapping[str, Splits], by: str) -> None:
-    """Checks, before a sweep with the default metrics, that they will measure a column.
+def check_objective(model: TransformerBridge, data: Mapping[str, Splits], by: str | None) -> None:
+    """Checks, before a sweep with the default metrics, that one column will be measured of all.
 
     Args:
         model: The model.
         data: The splits by behaviour.
-        by: The column to choose by.
+        by: The column to choose by, or None for the default.
     """
+    found = {}
     for behaviour, splits in data.items():
         questions = splits.validation
         metrics = choose_metrics(None, questions, encode(model, questions))
         given = {name for metric in metrics for name in metric.columns}
-        _chosen(behaviour, [name for name in OBJECTIVES if name in given], by)
+        found[behaviour] = _chosen(behaviour, [name for name in OBJECTIVES if name in given], by)
+    one_measure(found)
+
+
+def one_measure(by: Mapping[str, str]) -> None:
+    """Checks that all behaviours are measured by the same, so that their mean says something.
+
+    Args:
+        by: What each is measured by.
+
+    Raises:
+        ArgumentError: If they are not.
+    """
+    if len(set(by.values())) > 1:
+        raise ArgumentError(
+            expected="one measurement for all behaviours",
+            found=", ".join(f"{column} of {behaviour}" for behaviour, column in by.items()),
+            fix="Sweep them apart, or choose by a measurement that all have",
+        )
+
+
+def check_budget(budget: Any) -> None:
+    """Checks how much accuracy may be lost.
+
+    Args:
+        budget: What was given.
+
+    Raises:
+        ArgumentError: If it is no share.
+    """
+    if not isinstance(budget, float | int) or isinstance(budget, bool) or not 0 <= budget <= 1:
+        raise ArgumentError(
+            expected="a budget between 0 and 1, the accuracy that may be lost",
+            found=f"budget = {budget!r}",
+            fix="0.05 allows five of a hundred unrelated questions, 1 any loss",
+        )
 
 
 def objective(table: pd.DataFrame, by: str | None) -> dict[str, str]:
@@ -133,12 +170,13 @@ def average_ranks(values: pd.DataFrame, by: Mapping[str, str]) -> pd.Series:
         by: What each behaviour is measured by, for its sign.
 
     Returns:
-        The average rank of each row; ties, up to 1e-6, share the mean of their ranks.
+        The average rank of each row; ties, up to 1e-6, share the mean of their ranks; nan where a
+        value is missing.
     """
     signed = values.round(6) * pd.Series(
         {name: OBJECTIVES[by[str(name)]] for name in values.columns}
     )
-    return signed.rank(ascending=False, method="average").mean(axis=1)
+    return signed.rank(ascending=False, method="average").mean(axis=1, skipna=False)
 
 
 def _chosen(behaviour: str, known: Sequence[str], by: str | None) -> str:

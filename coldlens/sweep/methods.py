@@ -1,14 +1,15 @@
 """What a sweep compares: methods, in-context learning and the unsteered model."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.checks import above_zero
 from coldlens.compare.choose import choose_methods
-from coldlens.directions import Method
+from coldlens.directions import Method, Random
 from coldlens.errors import ArgumentError, ExampleError
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.in_context import in_context
@@ -77,10 +78,12 @@ def settings_of(
     methods: Sequence[str | Compared],
     losses: Mapping[str, Loss] | None,
     train: ExampleSet,
+    scale: str,
 ) -> dict[str, dict[str, Compared]]:
     """Says which methods run under which loss.
 
-    A method that does not depend on the loss runs once, in the first setting.
+    A method that does not depend on the loss runs once, in the first setting. `Random` takes its
+    length alone from the loss, so it depends on none where lengths are relative.
 
     Args:
         methods: Names and instances.
@@ -88,6 +91,7 @@ def settings_of(
             examples, as setting `"default"`.
         train: The training examples. Losses and methods that need negatives are left out where
             there are none.
+        scale: Whether step sizes are `"relative"` or `"raw"`.
 
     Returns:
         Methods by label, by setting.
@@ -119,7 +123,7 @@ def settings_of(
         found[setting] = {
             label: method
             for label, method in (labelled | contexts).items()
-            if not any(method == earlier.get(label) for earlier in found.values())
+            if not any(_repeats(method, earlier.get(label), scale) for earlier in found.values())
             and _fits(method, train)
         }
     if not found and misfit is not None:
@@ -127,20 +131,29 @@ def settings_of(
     return found
 
 
-def seeded(method: Compared, seed: int, named: frozenset[str]) -> Compared:
-    """Returns a method with the seed of a unit, if it was given by name and has one.
+def seeded(methods: Mapping[str, Compared], seed: int, named: Collection[str]) -> dict[str, Any]:
+    """Gives the methods that were given by name and have a seed that of a unit.
 
     Args:
-        method: The method.
+        methods: The methods by label.
         seed: The seed.
-        named: Labels of the methods given by name.
+        named: The names.
 
     Returns:
-        The method.
+        The methods by label, which stays the name, as it is without loss and seed.
     """
-    if method.label in named and hasattr(method, "seed"):
-        return replace(method, **{"seed": seed})
-    return method
+    return {
+        label: replace(method, **{"seed": seed})
+        if label in named and hasattr(method, "seed")
+        else method
+        for label, method in methods.items()
+    }
+
+
+def _repeats(method: Compared, earlier: Compared | None, scale: str) -> bool:
+    if scale == "relative" and isinstance(method, Random) and isinstance(earlier, Random):
+        return method.seed == earlier.seed
+    return method == earlier
 
 
 def _fits(method: Compared, train: ExampleSet) -> bool:

@@ -1,5 +1,6 @@
 """`Plan`: everything that a sweep will do, checked before it does it."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,6 +25,8 @@ from coldlens.sweep.splits import Splits
 from coldlens.sweep.storage import cell_name
 from coldlens.sweep.unit import Unit
 from coldlens.words import counted
+
+logger = logging.getLogger(__name__)
 
 Sets = dict[str, ExampleSet]
 """Questions by split."""
@@ -109,15 +112,19 @@ def make_plan(
                 found=type(splits).__name__,
                 fix="Pass Splits(train, validation, test), or a list of names",
             )
+        for shared in splits.shared():
+            logger.warning("%s: %s", behaviour, shared)
     sets = {behaviour: _sets(splits, capability) for behaviour, splits in data.items()}
     for found in sets.values():
         for split, questions in found.items():
             encoded = encode(model, questions)
             sides = sides_read(metrics_of(split, grid.metrics, questions, encoded))
             require_read_back(grid.positions, questions.name, encoded, sides)
+    named = frozenset(method for method in methods if isinstance(method, str))
     units = [Unit.base(behaviour) for behaviour in data]
     for behaviour, splits in data.items():
-        units += _units(model, behaviour, splits, methods, losses, sizes, seeds)
+        settings = settings_of(methods, losses, splits.train, grid.scale)
+        units += _units(model, behaviour, splits, settings, named, sizes, seeds)
     about = {
         "model_id": model_id(model),
         "model_fingerprint": fingerprint(model),
@@ -143,6 +150,11 @@ def make_plan(
             | {split: questions.hash() for split, questions in sets[behaviour].items()}
             for behaviour, splits in data.items()
         },
+        "clusters": {
+            behaviour: splits.test.clusters
+            for behaviour, splits in data.items()
+            if splits.test[0].clusters
+        },
         "versions": {name: version(name) for name in PACKAGES},
         "cells": [cell_name(unit.key(label)) for unit in units for label in unit.methods],
     }
@@ -153,20 +165,18 @@ def _units(
     model: TransformerBridge,
     behaviour: str,
     splits: Splits,
-    methods: list[str | Compared],
-    losses: Mapping[str, Loss] | None,
+    settings: Mapping[str, Mapping[str, Compared]],
+    named: frozenset[str],
     sizes: list[int],
     seeds: list[int],
 ) -> list[Unit]:
     encode(model, splits.train)
-    settings = settings_of(methods, losses, splits.train)
-    named = frozenset(method for method in methods if isinstance(method, str))
     units = []
     for size in sizes:
         for seed in seeds:
             train = splits.drawn(size, seed)
             for setting, found in settings.items():
-                ready = {label: seeded(method, seed, named) for label, method in found.items()}
+                ready = seeded(found, seed, named)
                 units.append(Unit(behaviour, setting, size, seed, train, ready))
                 for method in found.values():
                     if isinstance(method, Method):

@@ -15,12 +15,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from coldlens.errors import ArgumentError, DataError
-from coldlens.evaluation.bootstrap import interval
+from coldlens.evaluation.bootstrap import Clusters, interval
 from coldlens.plotting.sweep import sweep_figure
 from coldlens.sweep import storage
 from coldlens.sweep.bank import CAPABILITY, CELL
 from coldlens.sweep.choices import Choices
-from coldlens.sweep.choose import base_value, choose_cells, objective
+from coldlens.sweep.choose import base_value, check_budget, choose_cells, objective, one_measure
 from coldlens.sweep.methods import BASE
 from coldlens.sweep.unit import KEYS, Unit
 
@@ -61,8 +61,8 @@ class SweepResult:
         if left:
             raise DataError(
                 expected="a finished sweep",
-                found=f"{len(left)} of {len(about['cells'])} files missing in {source}, first "
-                f"{left[0]}",
+                found=f"{len(left)} of {len(about['cells'])} files missing or damaged in {source}, "
+                f"first {left[0]}",
                 fix="Run sweep again with the same arguments and folder: it goes on",
             )
         return SweepResult(source, about)
@@ -143,8 +143,9 @@ class SweepResult:
         Returns:
             A row a method, unit and `guarded` (whether the budget counted): layer, relative, eta;
             `by`; its means on `validation` and `test` with a 95 % bootstrap interval over questions
-            (`low`, `high`); `unsteered`, the same of the model itself, and `change`; `capability`,
-            accuracy on the capability questions for the test, and `capability_change`; note.
+            or their clusters (`low`, `high`); `unsteered`, the same of the model itself, and
+            `change`; `capability`, accuracy on the capability questions for the test, and
+            `capability_change`; note.
         """
         both = [self._chosen(budget, by, guarded).table for guarded in (True, False)]
         return pd.concat(both).sort_index(kind="stable")
@@ -161,8 +162,8 @@ class SweepResult:
 
         Returns:
             A row a behaviour, setting, method and size: `test`, the mean over seeds, with a 95 %
-            bootstrap interval over questions (`low`, `high`); `lowest` and `highest` seed;
-            `seeds`; `capability_change`.
+            bootstrap interval over questions or their clusters (`low`, `high`); `lowest` and
+            `highest` seed; `seeds`; `capability_change`.
         """
         return self._chosen(budget, by, guarded).scores()
 
@@ -187,14 +188,42 @@ class SweepResult:
         Returns:
             A row a setting and method, sorted by average rank: a column a behaviour (mean over
             seeds on the test split), `mean` over behaviours with a 95 % bootstrap interval over
-            questions (`low`, `high`), `average_rank` among all rows (1 is best, ties share), and
-            `capability_change`. The unsteered model has a row.
+            questions or their clusters (`low`, `high`), `average_rank` among all rows (1 is best,
+            ties share), and `capability_change`. The unsteered model has a row. Mean and rank are
+            nan where a method could not be fitted for a behaviour, the mean also where behaviours
+            are measured by different columns.
         """
-        wanted = max(self.about["sizes"]) if size is None else size
-        _one_of("size", wanted, self.about["sizes"])
-        if setting is not None:
-            _one_of("setting", setting, self.table.setting.unique())
+        wanted = self._wanted(size, setting)
         return self._chosen(budget, by, guarded).main_table(wanted, setting)
+
+    def differences(
+        self,
+        to: tuple[str, str],
+        size: int | None = None,
+        setting: str | None = None,
+        budget: float = 0.05,
+        by: str | None = None,
+        *,
+        guarded: bool = True,
+    ) -> pd.DataFrame:
+        """Compares each method with one, question by question.
+
+        Args:
+            to: Setting and method of the one, such as `("paired", "ColdFD")`.
+            size: As in `main_table`.
+            setting: As in `main_table`.
+            budget: As in `choices`.
+            by: As in `choices`.
+            guarded: Whether the budget counts.
+
+        Returns:
+            A row a setting and method: `mean` over behaviours of what it has more than the one,
+            with a 95 % bootstrap interval over questions or their clusters (`low`, `high`).
+        """
+        wanted = self._wanted(size, setting)
+        found = self._chosen(budget, by, guarded)
+        _one_of("method", to, found.main_table(wanted, setting).index)
+        return found.differences(to, wanted, setting)
 
     def sample_efficiency(
         self, budget: float = 0.05, by: str | None = None, *, guarded: bool = True
@@ -212,27 +241,36 @@ class SweepResult:
         """
         return self._chosen(budget, by, guarded).sample_efficiency()
 
-    def grid(self, method: str, split: str = "validation", by: str | None = None) -> pd.DataFrame:
+    def grid(
+        self,
+        method: str,
+        split: str = "validation",
+        by: str | None = None,
+        setting: str | None = None,
+    ) -> pd.DataFrame:
         """Returns the mean score of a method in each layer and eta, over behaviours and seeds.
 
         Args:
             method: Its label.
             split: The split.
             by: As in `choices`; one measurement for all behaviours.
+            setting: One loss setting; by default the method's first.
 
         Returns:
             Layers by etas (relative or raw, as the sweep was asked).
         """
         _one_of("method", method, self.table.method.unique())
-        names = set(objective(self.table, by).values())
-        size, asked = max(self.about["sizes"]), self.about["scale"]
-        rows = self.table[
-            (self.table.method == method)
-            & (self.table.split == split)
-            & (self.table["size"] == size)
-        ].assign(score=lambda found: found[sorted(names)].bfill(axis=1).iloc[:, 0])
-        step = "relative" if asked == "relative" else "eta"
-        return rows.pivot_table(index="layer", columns=step, values="score", dropna=False)
+        _one_of("split", split, self.table.split.unique())
+        columns = objective(self.table, by)
+        one_measure(columns)
+        rows = self.table[(self.table.method == method) & (self.table.split == split)]
+        rows = rows[rows["size"] == rows["size"].max()]
+        wanted = rows.setting.iloc[0] if setting is None else setting
+        _one_of("setting", wanted, rows.setting.unique())
+        step = "relative" if self.about["scale"] == "relative" else "eta"
+        return rows[rows.setting == wanted].pivot_table(
+            index="layer", columns=step, values=next(iter(columns.values())), dropna=False
+        )
 
     def plot(
         self, method: str | None = None, budget: float = 0.05, by: str | None = None
@@ -240,7 +278,8 @@ class SweepResult:
         """Draws the main table, the sample efficiency where there are sizes, and a grid.
 
         Args:
-            method: The method whose layers and etas are drawn; by default the best.
+            method: The method whose layers and etas are drawn, in its first setting; by default the
+                best, in its best.
             budget: As in `choices`.
             by: As in `choices`.
 
@@ -249,14 +288,14 @@ class SweepResult:
         """
         table = self.main_table(budget=budget, by=by)
         layered = self.table[self.table.layer.notna()].method.unique()
-        best = next((name for _, name in table.index if name in layered), None)
-        shown = method or best
+        best = next((key for key in table.index if key[1] in layered), (None, None))
+        setting, shown = best if method is None else (None, method)
         curves = self.sample_efficiency(budget, by) if len(self.about["sizes"]) > 1 else None
         names = sorted(set(objective(self.table, by).values()))
         return sweep_figure(
             table,
             curves,
-            None if shown is None else self.grid(shown, by=by),
+            None if shown is None else self.grid(shown, by=by, setting=setting),
             shown or "",
             " / ".join(names),
             self.about["model_id"],
@@ -273,7 +312,8 @@ class SweepResult:
         return {}
 
     def _choose(self, budget: float, by: str | None, guarded: bool) -> Choices:
-        columns = objective(self.table, by)
+        check_budget(budget)
+        columns, labels = objective(self.table, by), self._clusters
         chosen = choose_cells(self.table, columns, budget)
         chosen = chosen[chosen.guarded == guarded]
         answers, extra = {}, []
@@ -287,12 +327,24 @@ class SweepResult:
             kept = unrelated.correct.mean() if len(unrelated) else float("nan")
             before = base_value(self.table, row.behaviour, "test", row.by)
             old = base_value(self.table, row.behaviour, UNRELATED_TEST, "correct")
-            low, high = interval(test)
+            low, high = interval(test, labels.get(row.behaviour))
             answers[place] = test
             extra.append((test.mean(), low, high, before, test.mean() - before, kept, kept - old))
         names = ["test", "low", "high", "unsteered", "change", "capability", "capability_change"]
         found = chosen.join(pd.DataFrame(extra, index=list(answers), columns=names))
-        return Choices(found[[*found.columns.drop("note"), "note"]], answers, columns)
+        return Choices(found[[*found.columns.drop("note"), "note"]], answers, columns, labels)
+
+    @property
+    def _clusters(self) -> dict[str, Clusters]:
+        known = self.about["clusters"]
+        return {behaviour: [tuple(one) for one in known[behaviour]] for behaviour in known}
+
+    def _wanted(self, size: int | None, setting: str | None) -> int:
+        wanted = max(self.about["sizes"]) if size is None else size
+        _one_of("size", wanted, self.about["sizes"])
+        if setting is not None:
+            _one_of("setting", setting, self.table.setting.unique())
+        return wanted
 
 
 def _one_of(what: str, value: Any, known: Iterable[Any]) -> None:

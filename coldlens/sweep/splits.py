@@ -2,15 +2,17 @@
 
 import os
 from dataclasses import dataclass
+from itertools import combinations
 
 from coldlens.datasets import load_examples
 from coldlens.errors import ExampleError
 from coldlens.examples.example import Example, ExampleSet
+from coldlens.words import counted
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The data of one behaviour; no question should be in two of the splits.
+    """The data of one behaviour; no question should be in two of the splits (`shared`).
 
     Attributes:
         train: What examples are drawn from.
@@ -21,6 +23,20 @@ class Splits:
     train: ExampleSet
     validation: ExampleSet
     test: ExampleSet
+
+    def shared(self) -> list[str]:
+        """Says which splits have examples in common, so that something was learnt from them.
+
+        Returns:
+            A sentence for each such pair of splits.
+        """
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        found = []
+        for (one, left), (other, right) in combinations(parts.items(), 2):
+            both = len(set(left) & set(right))
+            if both:
+                found.append(f"{counted(both, 'example')} of {other} also in {one}")
+        return found
 
     def drawn(self, size: int, seed: int) -> ExampleSet:
         """Draws training examples.
@@ -89,5 +105,7 @@ def demo_facts(n: int = 80) -> ExampleSet:
     from coldlens.demo.world import facts
 
     asked = facts("validation", n - n // 2) + facts("test", n // 2)
-    examples = tuple(Example(one.prompt, one.positive, one.negative) for one in asked)
+    examples = tuple(
+        Example(one.prompt, one.positive, one.negative, clusters=(one.situation,)) for one in asked
+    )
     return ExampleSet(examples, name="demo/facts", source=f"demo/facts, {n} questions")

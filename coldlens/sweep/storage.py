@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyarrow.parquet import read_metadata
 
 from coldlens.errors import DataError
 from coldlens.files import whole_file
 
-FORMAT = "coldlens-sweep-1"
+FORMAT = "coldlens-sweep-2"
 MARKER = "sweep.json"
 CELLS = "cells"
 
@@ -130,12 +131,12 @@ def read_cells(folder: Path, name: str) -> pd.DataFrame:
         raise DataError(
             expected="a finished sweep",
             found=f"{type(error).__name__}: {error} at {path}",
-            fix="Run sweep again with the same arguments and folder: it goes on",
+            fix="Remove that file and run sweep again with the same arguments and folder",
         ) from error
 
 
 def missing(folder: Path, names: list[str]) -> list[str]:
-    """Lists the files that are not there yet.
+    """Lists the files that are not there yet, or damaged.
 
     Args:
         folder: The folder of the sweep.
@@ -144,7 +145,15 @@ def missing(folder: Path, names: list[str]) -> list[str]:
     Returns:
         Those that are missing.
     """
-    return [name for name in names if not (folder / CELLS / name).is_file()]
+    return [name for name in names if not _is_table(folder / CELLS / name)]
+
+
+def _is_table(path: Path) -> bool:
+    try:
+        read_metadata(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _difference(old: Any, new: Any) -> tuple[str, str]:

@@ -119,9 +119,9 @@ def sweep(
         several("metrics", metrics, "names and instances")
     if methods is not None:
         several("methods", methods, "names and instances")
-    if losses is not None and not isinstance(losses, Mapping):
+    if losses is not None and not (isinstance(losses, Mapping) and losses):
         raise ArgumentError(
-            expected="losses by the name of their setting",
+            expected="losses by the name of their setting, at least one",
             found=repr(losses),
             fix='Pass losses={"paired": DPO()}',
         )
@@ -176,5 +176,5 @@ def _check_distinct(name: str, numbers: Sequence[float | int]) -> None:
         raise ArgumentError(
             expected=f"at least one value in {name}, and each once",
             found=repr(found),
-            fix=f"Pass {name}=(1,) for a single one",
+            fix=f"Write each value of {name} once",
         )

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from analyses.pluralistic import Pluralistic
 from analyses.pluralistic_measure import cells, chosen_cells, moved
-from analyses.pluralistic_tables import ALL, EACH, overall, with_topics
+from analyses.pluralistic_tables import ALL, EACH, by_group, overall, with_changes
 from coldlens import demo
 from coldlens.datasets import load_examples
 from coldlens.demo.measure_groups import group_distance
@@ -147,6 +147,7 @@ def test_the_steps_taken_are_those_of_fine_tuning(steering):
 def test_intervals_over_topics_do_not_shrink_with_repeated_questions():
     generator = np.random.default_rng(0)
     distances = generator.uniform(0, 1, 3).repeat(9)
+    topics = np.array(["wars", "cities", "sugar"]).repeat(9)
     rows = pd.DataFrame(
         {
             "method": "m",
@@ -154,14 +155,13 @@ def test_intervals_over_topics_do_not_shrink_with_repeated_questions():
             "towards": "poet",
             "measured": "poet",
             "question": range(27),
+            "cluster_1": topics,
             "total_variation": distances,
             "unsteered_total_variation": 0.5,
         }
     )
-    # Distances follow the topics, as answers do.
-    order = np.argsort(with_topics(rows).topic.to_numpy(), kind="stable")
-    rows.loc[order, "total_variation"] = distances
-    found = overall(with_topics(rows))
-    assert found.clusters.tolist() == [3]
-    assert found.steered_low[0] == pytest.approx(distances.min())
-    assert found.steered_high[0] == pytest.approx(distances.max())
+    questions = with_changes(rows)
+    assert overall(questions).clusters.tolist() == [3]
+    for found in (overall(questions), by_group(questions)):
+        assert found.steered_low[0] == pytest.approx(distances.min())
+        assert found.steered_high[0] == pytest.approx(distances.max())

@@ -6,14 +6,16 @@ import pytest
 
 from analyses.behaviours import Behaviours
 from analyses.effect_and_side_effect import EffectAndSideEffect, chosen_layers, frontier
-from analyses.fine_grid import beside_unsteered
+from analyses.fine_grid import beside_unsteered, over_questions
 from analyses.layer_eta import LayerEta, grid
 from analyses.sample_efficiency import SampleEfficiency
-from analyses.specificity import SpecificityOfSteering, overall
+from analyses.specificity import SpecificityOfSteering, by_pair, overall
 from coldlens.datasets import load_examples
 from coldlens.directions import ColdFD
 from coldlens.errors import DataError
 from coldlens.evaluation import evaluate
+from coldlens.evaluation.bootstrap import interval, interval_of_mean
+from coldlens.evaluation.clusters import clusters_of
 from coldlens.models.load import load_model
 from coldlens.sweep import PRESETS, SweepResult, demo_facts, load_splits
 
@@ -130,6 +132,23 @@ def test_effects_are_those_of_a_direct_evaluation(grid_tables, fine, folder):
 
 
 @pytest.mark.slow
+def test_rows_of_a_sweep_have_the_clusters_of_their_questions(grid_tables, fine, folder):
+    rows = LayerEta(folder / "tables", **fine).measured(SweepResult.load(folder / "fine"))
+    splits, facts = load_splits("demo/refusal", validation=4, test=6), demo_facts(8)
+    asked = {"validation": splits.validation, "test": splits.test}
+    asked |= {"capability_validation": facts[:4], "capability_test": facts[4:]}
+    assert len(rows) == len(beside_unsteered(SweepResult.load(folder / "fine")))
+    for split, questions in asked.items():
+        of_split = rows[rows.split == split]
+        assert clusters_of(of_split) == [questions.clusters[place] for place in of_split.question]
+    cell = rows.query("split == 'validation' and method == 'ColdFD' and layer == 1")
+    effects = cell[cell.relative == 1].groupby("question").effect.mean()
+    ends = interval(effects.to_numpy(dtype=float), splits.validation.clusters)
+    row = grid_tables["grid"].query("method == 'ColdFD' and layer == 1 and relative == 1").iloc[0]
+    assert (row.effect_low, row.effect_high) == pytest.approx(ends, abs=1e-6)
+
+
+@pytest.mark.slow
 def test_two_analyses_share_one_sweep(grid_tables, fine, folder):
     before = {path: path.stat().st_mtime_ns for path in (folder / "fine").rglob("*")}
     table = EffectAndSideEffect(folder / "tables", **fine).run()["frontier"]
@@ -175,13 +194,14 @@ def test_the_frontier_follows_the_chosen_layer_of_each_seed():
         ("m", seed, layer, 1.0, split, 10.0 * seed + layer)
         for seed in (0, 1)
         for layer in (2, 3)
-        for split in ("test", "validation", "capability_test")
+        for split in ("test", "validation", "capability_test", "capability_validation")
     ]
     layers = pd.DataFrame({"behaviour": "b", "method": "m", "seed": [0, 1], "layer": [3, 2]})
     (row,) = frontier(rows_of(cells), layers).to_dict("records")
     assert row["layers"] == "3 2"
     assert row["effect"] == pytest.approx((3 + 12) / 2 + 0.5)
     assert (row["effect_low"], row["effect_high"]) == pytest.approx((7.5, 8.5))
+    assert (row["validation_effect"], row["validation_kl"]) == pytest.approx((8.0, 1.0))
 
 
 def test_layers_are_those_within_the_budget_where_there_are_any():
@@ -205,6 +225,50 @@ def test_cells_beyond_the_budget_are_marked(budget, within):
     (row,) = grid(rows_of(cells), budget).to_dict("records")
     assert row["within"] is within
     assert row["effect"] == pytest.approx(1.0)
+
+
+def test_intervals_over_questions_are_over_their_clusters():
+    values, labels = np.array([0.1, 0.2, 0.9, 0.8]), [("a",), ("a",), ("b",), ("b",)]
+    rows = pd.DataFrame(
+        [
+            {"method": "m", "seed": seed, "question": place, "effect": value + seed}
+            for place, value in enumerate(values)
+            for seed in (0, 1)
+        ]
+    )
+    plain = over_questions(rows, ["method"], "effect").iloc[0]
+    clustered = rows.assign(cluster_1=[name for (name,) in labels for _ in (0, 1)])
+    found = over_questions(clustered, ["method"], "effect").iloc[0]
+    assert tuple(plain) == pytest.approx((1.0, *interval(values + 0.5)))
+    assert tuple(found) == pytest.approx((1.0, *interval(values + 0.5, labels)))
+    assert (found.effect_low, found.effect_high) == pytest.approx((0.65, 1.35))
+
+
+def test_sets_of_questions_have_clusters_of_their_own():
+    generator = np.random.default_rng(0)
+    labels = {
+        "a": [("x", "u"), ("x", "v"), ("y", "u"), ("y", "v")],
+        "facts": [("1",), ("1",), ("2",)],
+    }
+    change = {name: generator.normal(size=(2, len(found))) for name, found in labels.items()}
+    questions = pd.DataFrame(
+        [
+            {"method": "m", "steered": steered, "measured": measured, "question": place}
+            | {"probability": 0.5, "unsteered": 0.5, "change": change[measured][steering][place]}
+            | {f"cluster_{factor + 1}": label for factor, label in enumerate(of)}
+            for measured, found in labels.items()
+            for steering, steered in enumerate("ab")
+            for place, of in enumerate(found)
+        ]
+    )
+    pairs = by_pair(questions).set_index(["steered", "measured"])
+    for measured, of in labels.items():
+        row = pairs.loc[("b", measured)]
+        assert (row.low, row.high) == interval(change[measured][1], of)
+    (row,) = overall(questions).to_dict("records")
+    assert (row["own_low"], row["own_high"]) == interval(change["a"][0], labels["a"])
+    ends = interval_of_mean([change["facts"].mean(0)], [labels["facts"]])
+    assert (row["facts_low"], row["facts_high"]) == pytest.approx(ends)
 
 
 def test_means_over_behaviours_tell_the_behaviour_from_the_others():

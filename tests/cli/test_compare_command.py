@@ -1,5 +1,7 @@
 """`coldlens compare` as a user types it."""
 
+import errno
+
 import pytest
 
 import coldlens as cl
@@ -7,6 +9,7 @@ from coldlens.cli import main
 from coldlens.cli.inputs import Source
 from coldlens.cli.main import COMMANDS
 from coldlens.compare.report import DirectionReport
+from coldlens.files import check_writable
 
 
 def test_compare_prints_a_table_and_saves_report_and_figure(folder, rows, tmp_path, capsys):
@@ -57,6 +60,35 @@ def test_an_occupied_folder_is_refused_before_any_work(folder, rows, tmp_path, c
     words = ["compare", "--model", "./nowhere", "--examples", str(rows), "--out", str(tmp_path)]
     assert main(words) == 2
     assert "holds something else" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"sweep"}))
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, capsys, command):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "out.html"
+    assert main([command, "--examples", "./nowhere", "--out", str(out)]) == 2
+    assert "which cannot be written (Not a directory)" in capsys.readouterr().err
+
+
+def test_a_file_system_that_refuses_is_found_out_by_trying(tmp_path, monkeypatch):
+    def refuse(*_args, **_settings):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    check_writable(tmp_path / "new" / "folder")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(cl.DataError, match=r"folder, which cannot be written \(Operation not perm"):
+        check_writable(tmp_path / "new" / "folder")
+
+
+def test_an_error_of_the_system_is_one_line_and_status_2(tmp_path, capsys, monkeypatch):
+    def fail(*_args, **_settings):
+        raise OSError(errno.ENOSPC, "No space left on device", "table.csv")
+
+    monkeypatch.setattr("coldlens.cli.compare.check_replaceable", fail)
+    assert main(["compare", "--out", str(tmp_path)]) == 2
+    printed = capsys.readouterr().err
+    assert printed == "coldlens: OSError: [Errno 28] No space left on device: 'table.csv'\n"
 
 
 @pytest.mark.parametrize(

@@ -53,5 +53,7 @@ def test_the_examples_prompts_by_default_and_errors(folder, rows, capsys, tmp_pa
     for change in (["--eta", "1", "nan"], ["--max-new-tokens", "0"]):
         assert main([*words, *change]) == 2
         assert f"found {change[0][2:].replace('-', '_')} = {change[-1]}" in capsys.readouterr().err
+    assert main([*words, "--max-new-tokens", "10000"]) == 2
+    assert "tokens and max_new_tokens = 10000" in capsys.readouterr().err
     assert main([*words, "--method", "Nonsense"]) == 2
     assert "Expected a method among" in capsys.readouterr().err

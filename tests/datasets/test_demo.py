@@ -1,5 +1,7 @@
 """The demo world as a data set."""
 
+import re
+
 import pytest
 
 from coldlens.datasets import load_examples
@@ -47,6 +49,26 @@ def test_polls_have_the_distribution_of_the_group():
         shares = dict(zip(example.options, example.distribution, strict=True))
         assert shares[example.positive] == max(shares.values())
         assert shares[example.negative] == min(shares.values())
+
+
+@pytest.mark.parametrize("behaviour", demo_names())
+@pytest.mark.parametrize("split", SPLITS)
+def test_clusters_are_what_the_text_says(behaviour, split):
+    for example in load_examples(f"demo/{behaviour}", split):
+        listed = dict(re.findall(r"\( ([A-D]) \) (.*?) (?=\( [A-D] \)|answer :)", example.prompt))
+        if behaviour.startswith("groups/"):
+            (topic,) = example.clusters
+            assert f" {topic} ?" in example.prompt
+            continue
+        if behaviour.endswith("/open"):
+            said = [
+                re.fullmatch(" i would (.+) .", text)[1]
+                for text in (example.positive, example.negative)
+            ]
+        else:
+            texts = listed[example.positive], listed[example.negative]
+            said = [re.sub("^(to|i|just) ", "", text) for text in texts]
+        assert example.clusters == tuple(said)
 
 
 def test_unknown_group():

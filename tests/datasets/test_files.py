@@ -6,7 +6,7 @@ import json
 import pytest
 
 from coldlens.datasets import load_examples
-from coldlens.errors import DataError
+from coldlens.errors import ColdlensError, DataError
 from coldlens.examples.example import Example, TokenPolicy
 
 ROWS = [
@@ -117,6 +117,39 @@ def test_line_separators_inside_a_jsonl_string_are_text(folder):
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv"])
+@pytest.mark.parametrize(
+    ("given", "labels"),
+    [
+        (["first", "7"], ("first", "7")),
+        ("sports", ("sports",)),
+        ("7", ("7",)),
+        ("null", ("null",)),
+        ("", ()),
+        ([], ()),
+    ],
+    ids=repr,
+)
+def test_clusters(write_rows, suffix, given, labels):
+    cell = json.dumps(given) if suffix == ".csv" and isinstance(given, list) else given
+    rows = [{"prompt": "a :", "positive": "b", "clusters": cell}] * 2
+    assert load_examples(write_rows(f"mine{suffix}", rows)).clusters == [labels] * 2
+
+
+@pytest.mark.parametrize("clusters", [["a", 1], 3, ["a", ""], {"topic": "a"}], ids=repr)
+def test_clusters_that_are_no_labels(write_rows, clusters):
+    rows = [{"prompt": "a :", "positive": "b", "clusters": clusters}]
+    with pytest.raises(DataError, match=r"labels in field 'clusters' of .*a\.jsonl:1; found") as no:
+        load_examples(write_rows("a.jsonl", rows))
+    assert repr(clusters) in str(no.value)
+
+
+def test_clusters_of_some_rows_only(write_rows):
+    rows = [{"prompt": "a :", "positive": "b", "clusters": "x"}, {"prompt": "c :", "positive": "d"}]
+    with pytest.raises(ColdlensError, match=r"in every example of 'mine'; found 0 to 1"):
+        load_examples(write_rows("mine.jsonl", rows))
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv"])
 def test_splits_of_the_file_are_honoured(write_rows, suffix):
     rows = [row | {"split": split} for row, split in zip(ROWS, ("test", "train"), strict=True)]
     path = write_rows(f"mine{suffix}", rows)
@@ -133,6 +166,19 @@ def test_other_split_of_a_file_without_splits(write_rows):
 
 
 BROKEN = [
+    (
+        "a.jsonl",
+        '{"prompt": "a", "positive": "b"}\n{"prompt": "a", "positive": "b", "negatve": "c"}',
+        r"no field that is nearly 'negative' in .*a\.jsonl:2; found 'negatve'. Write 'negative'",
+    ),
+    ("a.csv", "prompt,Positive\na,b\n", r"nearly 'positive' in .*row 1; found 'Positive'"),
+    ("a.csv", "prompt,positive, negative\na,b,c\n", r"nearly 'negative' .* found ' negative'"),
+    ("a.csv", "prompt,positive,spilt\na,b,test\n", r"nearly 'split' .* found 'spilt'"),
+    (
+        "a.csv",
+        "prompt,positive,positive\na,b,c\n",
+        r"columns with different names in .*a\.csv; found 'positive' more than once. Rename",
+    ),
     ("a.json", "", r"at least one row in .*a\.json; found an empty file"),
     ("a.json", "[]", r"at least one row in .*a\.json; found no rows"),
     ("a.jsonl", "\n", r"at least one row in .*a\.jsonl; found an empty file"),
@@ -179,6 +225,12 @@ BROKEN = [
 def test_broken_files(folder, name, text, message):
     with pytest.raises(DataError, match=message):
         load_examples(folder.write(name, text))
+
+
+def test_other_fields_are_ignored(folder):
+    header = "prompt,positive,prompt_id,position,id,negative_2,source,,\n"
+    path = folder.write("a.csv", header + "a,b,1,2,3,4,5,,\n")
+    assert load_examples(path).examples == (Example("a", "b"),)
 
 
 def test_file_that_is_not_utf8(tmp_path):

@@ -39,7 +39,7 @@ def test_same_seed_same_sample_other_seed_another():
 
 @pytest.mark.parametrize("n", [0, -1, 7])
 def test_n_out_of_range(n):
-    with pytest.raises(ArgumentError, match=f"n between 1 and 6, .*; found n={n}. Ask for fewer"):
+    with pytest.raises(ArgumentError, match=f"n between 1 and 6, .*; found n={n}. Choose n in"):
         load_examples(EXAMPLES, n=n)
 
 

@@ -32,7 +32,7 @@ def test_a_draw_is_repeated_by_its_seed(asked):
 
 @pytest.mark.parametrize("n", [0, 6])
 def test_n_out_of_range(asked, n):
-    with pytest.raises(ArgumentError, match=f"n between 1 and 5, .*/open; found n={n}. Ask"):
+    with pytest.raises(ArgumentError, match=f"n between 1 and 5, .*/open; found n={n}. Choose"):
         load_prompts("caa/refusal/open", n=n, folder=asked)
 
 

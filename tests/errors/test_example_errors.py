@@ -6,8 +6,9 @@ import pytest
 import torch
 import zoo
 
+from coldlens import EmpiricalNTK, compare_directions
 from coldlens.directions import ICV, ColdJVP, ColdKernel, DiffMean, Probe, RepE
-from coldlens.errors import ColdlensError, ExampleError, ExampleTypeError
+from coldlens.errors import ArgumentError, ColdlensError, ExampleError, ExampleTypeError
 from coldlens.examples.example import Example, ExampleSet, TokenPolicy, as_text
 from coldlens.losses import DPO, ContrastiveSquaredError, NegativeCrossEntropy
 
@@ -47,7 +48,7 @@ def test_no_examples(llama):
 
 
 def test_sampling_too_many():
-    with pytest.raises(ExampleError, match=r"n between 1 and 3, .* found n = 4. Ask for fewer"):
+    with pytest.raises(ExampleError, match=r"n between 1 and 3, .* found n = 4. Choose n"):
         ExampleSet(tuple(POSITIVE_ONLY)).sample(4)
     with pytest.raises(ExampleError, match="found n = 0"):
         ExampleSet(tuple(POSITIVE_ONLY)).sample(0)
@@ -92,16 +93,45 @@ def test_examples_that_cannot_be_read(llama, example, text):
     [
         (["red", "blue " * 64], "found 65 tokens in prompt 1"),
         ([], r"at least one prompt; found \[\]"),
+        ("", "`prompt 0` with at least one token; found an empty one"),
+        (["red", ""], "`prompt 1` with at least one token; found an empty one"),
         (torch.zeros(1, 65, dtype=torch.long), "found 65 tokens in row 0"),
         (torch.tensor([[1, 49]]), "found 1 to 49 in row 0"),
         (torch.zeros(0, 3, dtype=torch.long), r"found a tensor of shape \(0, 3\)"),
     ],
-    ids=["long text", "none", "long ids", "unknown id", "empty tensor"],
+    ids=["long text", "none", "empty", "one empty", "long ids", "unknown id", "empty tensor"],
 )
 def test_inputs_of_a_displacement(llama, examples, inputs, text):
     steering = ColdJVP().fit(llama, examples)
     with pytest.raises(ExampleError, match=text):
         steering.displacement(inputs)
+
+
+@pytest.mark.parametrize(
+    ("mask", "text"),
+    [
+        (torch.ones(1, 3), r"the tokens' shape \(1, 2\); found a mask of shape \(1, 3\). Pass one"),
+        (torch.zeros(1, 2), "at least one token in row 0; found none"),
+    ],
+    ids=["shape", "nothing"],
+)
+def test_masks_of_a_displacement(llama, examples, mask, text):
+    steering = ColdJVP().fit(llama, examples)
+    with pytest.raises(ExampleError, match=text):
+        steering.displacement(torch.tensor([[1, 2]]), mask)
+
+
+def test_empty_prompts_are_refused_like_empty_examples(llama, examples):
+    text = "`prompt 0` with at least one token; found an empty one"
+    steering = DiffMean().fit(llama, examples)
+    for use in (
+        lambda: compare_directions(llama, examples, prompts=[""]),
+        lambda: EmpiricalNTK(llama, [""], examples),
+        lambda: steering.explain(""),
+        lambda: steering.readings([()]),
+    ):
+        with pytest.raises(ExampleError, match=text):
+            use()
 
 
 @pytest.mark.parametrize("positions", ["everywhere", "generated", "first_generated"])
@@ -119,6 +149,13 @@ def test_a_window_outside_the_prompt(llama, examples):
         ExampleError, match=r"positions \(5, 7\) .* found none in row 0, whose prompt has 3 tokens"
     ):
         ColdKernel(positions=(5, 7)).fit(llama, examples)
+
+
+def test_an_answer_prefix_belongs_to_a_chat_template():
+    with pytest.raises(
+        ArgumentError, match=r"only with chat_template=True; found answer_prefix = '\(' without"
+    ):
+        TokenPolicy(answer_prefix="(")
 
 
 def test_no_chat_template(llama, examples):
@@ -140,6 +177,6 @@ def test_bos_always_without_bos(examples):
 
 def test_float_token_ids_are_refused():
     unchecked = as_text.__wrapped__  # without the type checker of the tests
-    for prompt in ([1.5, 2], ["1", "2"], 7):
+    for prompt in ([1.5, 2], ["1", "2"], 7, None, b"red", [True, False]):
         with pytest.raises(ExampleTypeError, match="`prompt` to be a string or a sequence of tok"):
             unchecked(prompt, "prompt")

@@ -1,5 +1,10 @@
 """Errors about the model: its kind, its mode, its numerics, its weights."""
 
+import json
+import logging
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 import zoo
@@ -10,6 +15,7 @@ from coldlens.directions import ColdFD, ColdJVP, ColdKernel, DiffMean, FineTune
 from coldlens.errors import ModelError, ModelTypeError, NumericsError
 from coldlens.models.guards import numerics, require_decoder
 from coldlens.models.load import load_model
+from coldlens.models.unfit import unfit_weights
 
 
 def test_not_a_bridge():
@@ -108,7 +114,76 @@ def test_a_folder_without_model_or_tokenizer(tmp_path, missing):
         load_model(tmp_path)
 
 
-@pytest.mark.parametrize("path", ["./nothing-here", "/nothing/here"])
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    zoo.tokenizer().save_pretrained(folder)
+    zoo.hf_model("llama").save_pretrained(folder)
+    return folder
+
+
+def _damaged(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+def _no_words(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+
+
+def _configured(folder: Path, **changes: int) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _wider(folder: Path) -> None:
+    _configured(folder, intermediate_size=48)
+
+
+def _deeper(folder: Path) -> None:
+    _configured(folder, num_hidden_layers=4)
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (_damaged, r"could not be loaded \(SafetensorError: .*\). Check the name, and that"),
+        (_no_words, r"could not be loaded \(KeyError: 'added_tokens'\). .* tokenizer and conf"),
+        (_wider, r"whose model.layers.{0, 1, 2}.mlp.down_proj.weight has another shape in its "
+         r"files, of 3 such weights\). Check"),
+        (_deeper, r"all weights that the configuration asks for; found '.*tiny', whose "
+         r"model.layers.3.input_layernorm.weight is not in its files, of 9 such weights. Check"),
+    ],
+    ids=["damaged", "no words", "wider", "deeper"],
+)  # fmt: skip
+def test_files_that_do_not_fit_together(whole, tmp_path, damage, text):
+    folder = tmp_path / "tiny"
+    shutil.copytree(whole, folder)
+    damage(folder)
+    with pytest.raises(ModelError, match=text) as raised:
+        load_model(folder, device="cpu")
+    assert damage is _deeper or raised.value.__cause__ is not None
+    load_model(whole, device="cpu")
+
+
+def test_what_loading_reports_stays_silent(whole, caplog):
+    logger = logging.getLogger("transformers.modeling_utils")
+    before = logger.level, list(logger.filters)
+    load_model(whole, device="cpu")
+    assert (logger.level, logger.filters) == before
+    with unfit_weights() as found:
+        logger.warning("Key | Status\nembed.weight     | MISSING | \nother | UNEXPECTED |")
+    assert found == ["embed.weight is not in its files"]
+    assert not caplog.records
+
+
+def test_a_file_is_no_model(whole):
+    for path in (whole / "config.json", str(whole / "model.safetensors")):
+        with pytest.raises(ModelError, match=r"found the file .*(config.json|model.safetensors)\."):
+            load_model(path)
+
+
+@pytest.mark.parametrize("path", ["./nothing-here", "/nothing/here", "nothing/here/"])
 def test_no_such_folder(path):
     with pytest.raises(
         ModelError, match=r"found no folder .*nothing.here. Save model and tokenize"

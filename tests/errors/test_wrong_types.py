@@ -66,6 +66,12 @@ CASES = {
     "STEERING.displacement(5)": "a list of at least one prompt; found 5",
     "STEERING.displacement([5])": "a string or a sequence of token ids",
     "cl.evaluate(model, EXAMPLES[0])": "found a single Example",
+    'cl.evaluate(model, EXAMPLES, generation="x")': "a Generation, or None; found generation = 'x'",
+    'cl.evaluation.specificity(model, STEERING, {"a": SET}, 1)': "steerings by name; found",
+    'cl.evaluation.specificity(model, {"a": STEERING}, SET, 1)': "questions by name; found",
+    'cl.evaluation.specificity(model, {"a": STEERING, "b": cl.ColdFD()}, {"a": SET}, 1)': (
+        "a fitted steering; found ColdFD("
+    ),
     "cl.evaluate(model, EXAMPLES, STEERING, 1.5)": "found layer 1.5",
     'cl.evaluate(model, EXAMPLES, STEERING, "1")': "found layer '1'",
     'cl.evaluate(model, EXAMPLES, STEERING, 1, "5")': "a finite eta; found eta = '5'",
@@ -91,7 +97,7 @@ CASES = {
     'sweep(model, SPLITS, seeds=["a"])': "seeds >= 0, an integer; found seeds = 'a'",
     "sweep(model, SPLITS, metrics=5)": "metrics, a list of names and instances; found",
     'sweep(model, SPLITS, capability="demo/facts")': "Load them first with coldlens.load_examples",
-    'sweep(model, SPLITS, losses="dpo")': "losses by the name of their setting; found 'dpo'",
+    'sweep(model, SPLITS, losses="dpo")': "found 'dpo'. Pass losses=",
     'sweep("demo", SPLITS, jobs="2")': "jobs >= 1, an integer; found jobs = '2'",
     'sweep("demo", SPLITS, batch_size="2")': "found batch_size = '2'",
     "cl.load_examples(5)": "Expected examples; found 5",
@@ -100,13 +106,52 @@ CASES = {
     "cl.load_examples(EXAMPLES, 5)": "split to be one of 'train'",
     'cl.load_examples(EXAMPLES, n=1, seed="a")': "seed >= 0, an integer",
     'cl.load_model("demo", dtype="float32")': "a torch.dtype; found dtype = 'float32'",
+    'cl.load_model("demo", device="gpu")': "torch can use here, or None; found device = 'gpu'",
+    'cl.load_model("demo", device="cuda:99")': "found device = 'cuda:99'",
+    'cl.load_model("demo", device=[])': "found device = []",
+    'cl.Example(None, " a", " b")': "`prompt` to be a string or a sequence of token ids; found",
+    'cl.Example("a", b"b")': "`positive` to be a string or a sequence of token ids; found b'b'",
+    'cl.Example([True, False], "b")': "a sequence of token ids; found [True, False]",
+    'cl.Example("a", "b", clusters=5)': "`clusters` as a list of labels; found 5",
+    'cl.Example("q", options=["A", "B"], distribution=["x", "y"])': "numbers; found ['x', 'y']",
+    'cl.Example("q", options=["A", "B"], distribution=".5")': "a list of numbers; found '.5'",
+    'cl.Example("q", options=["A", "B"], distribution=[None, 1])': "found [None, 1]. Give the prob",
+    'cl.Example("q", options=["A", "B"], distribution=[True, 0])': "found [True, 0]",
+    'cl.Example("q", options=["A", "B"], distribution=3)': "`distribution` as a list of numbers",
+    'cl.TokenPolicy(bos="nevr")': "bos among 'auto', 'always', 'never'; found bos = 'nevr'",
+    'cl.TokenPolicy(chat_template="{{ }}")': "chat_template, True or False; found",
+    "cl.TokenPolicy(chat_template=True, answer_prefix=None)": "answer_prefix, a string; found",
+    'cl.load_examples(EXAMPLES, policy="never")': "a coldlens.TokenPolicy; found policy = 'never'",
+    'cl.load_examples("demo/refusal", policy="never")': "found policy = 'never'. Build it",
+    'cl.show_positions("demo", EXAMPLES, "prompt")': "a TransformerBridge; found builtins.str",
+    'cl.show_positions(model, EXAMPLES, "prompt", n="a")': "n >= 1, an integer; found n = 'a'",
+    'cl.in_context("demo", SET, SET)': "a TransformerBridge; found builtins.str",
+    'cl.in_context(model, SET, SET, "1")': "k between 1 and 1, the number of demonstrations",
+    'cl.kernel_agreement("demo", EXAMPLES)': "a TransformerBridge; found builtins.str",
+    'cl.EmpiricalNTK("demo", ["a"], EXAMPLES)': "a TransformerBridge; found builtins.str",
+    'cl.verify_equivalences("demo", EXAMPLES * 2)': "a TransformerBridge; found builtins.str",
+    'cl.evaluate("demo", EXAMPLES)': "a TransformerBridge; found builtins.str",
+    'cl.DiffMean().fit("demo", EXAMPLES)': "a TransformerBridge; found builtins.str",
+    'cl.Steering.load("x", "demo")': "a TransformerBridge; found builtins.str",
+    'STEERING.apply("demo", layer=1)': "a TransformerBridge; found builtins.str",
+    "STEERING.apply(model, layer=None)": "found layer None. Pass an int.",
+    "STEERING.vector(1.0)": "found layer 1.0. Pass an int.",
+    'STEERING.vector("1")': "found layer '1'. Pass an int.",
+    "STEERING.vector(3)": "found layer 3. Fit again with layers=None",
+    "STEERING.save(None)": "a path, a string or a pathlib.Path; found None",
+    "cl.Steering.load(None, model)": "a path, a string or a pathlib.Path; found None",
+    "STEERING.displacement(torch.ones(1, 2))": "token ids, a tensor of integers; found a tensor of",
+    "STEERING.displacement(IDS > 0)": "found a tensor of dtype torch.bool",
+    "STEERING.displacement(IDS, [1, 1])": "an attention mask that is a tensor; found list",
+    "STEERING.displacement(IDS, IDS[0])": "found a mask of shape (2,)",
 }
 
 
 @pytest.fixture(scope="module")
 def messages():
-    lines = ["import sys; sys.path.insert(0, 'tests')", "import zoo, coldlens as cl"]
+    lines = ["import sys; sys.path.insert(0, 'tests')", "import torch, zoo, coldlens as cl"]
     lines += ["model = zoo.bridge('llama')", "EXAMPLES = [cl.Example('a', ' the')]"]
+    lines += ["SET, IDS = cl.ExampleSet.of(EXAMPLES), torch.tensor([[1, 2]])"]
     lines += ["STEERING = cl.ColdKernel().fit(model, EXAMPLES)"]
     lines += ["from coldlens.sweep import Splits, sweep"]
     lines += ["SPLITS = {'a': Splits(*[cl.ExampleSet.of(EXAMPLES)] * 3)}"]

@@ -1,7 +1,6 @@
 """`evaluate` against `Steering.apply`, several layers, free text, and bad input."""
 
 from dataclasses import dataclass, replace
-from inspect import unwrap
 
 import numpy as np
 import pandas as pd
@@ -128,6 +127,30 @@ def test_saved_and_loaded(model, steering, tmp_path):
         Evaluation.load(tmp_path)
 
 
+def test_clusters_widen_the_intervals_and_come_back_as_labels(model, steering, tmp_path):
+    labels = [("1", "NA"), ("1", "05"), ("2", "05"), ("2", "NA"), ("2", "")]
+    labelled = replace(
+        LETTERS,
+        examples=tuple(replace(one, clusters=of) for one, of in zip(LETTERS, labels, strict=True)),
+    )
+    plain = evaluate(model, LETTERS, steering, 1, metrics=["choice"])
+    found = evaluate(model, labelled, steering, 1, metrics=["choice"], batch_size=2)
+    assert list(found.table)[:3] == ["question", "cluster_1", "cluster_2"]
+    assert list(zip(found.table.cluster_1, found.table.cluster_2, strict=True)) == labels
+    assert list(found.summary.index) == list(plain.summary.index)
+    row, table = found.summary.loc["probability"], found.table
+    steered, before = (
+        table[name].to_numpy(float) for name in ("probability", "unsteered_probability")
+    )
+    assert (row.low, row.high) == interval(steered, labels)
+    assert (row.change_low, row.change_high) == interval(steered - before, labels)
+    assert (row.low, row.high) != tuple(plain.summary.loc["probability", ["low", "high"]])
+    found.save(tmp_path / "evaluation")
+    again = Evaluation.load(tmp_path / "evaluation")
+    assert list(zip(again.table.cluster_1, again.table.cluster_2, strict=True)) == labels
+    pd.testing.assert_frame_equal(again.summary, found.summary)
+
+
 def test_free_text_is_what_the_steered_model_generates(model, steering):
     def judge(prompt, text):
         return float(len(text) - len(prompt))
@@ -198,7 +221,6 @@ def bad(case, model, steering):
         "eta": lambda: evaluate(model, LETTERS, steering, 1, float("nan")),
         "batch": lambda: evaluate(model, LETTERS, batch_size=0),
         "length": lambda: Generation(max_new_tokens=0),
-        "no generation": lambda: unwrap(evaluate)(model, LETTERS, generation="x"),
         "words": lambda: evaluate(
             model, LETTERS, generation=Generation(lambda *_: "good", max_new_tokens=1)
         ),
@@ -229,7 +251,6 @@ BAD = {
     "eta": (ArgumentError, "found eta = nan"),
     "batch": (ArgumentError, "found batch_size = 0"),
     "length": (ArgumentError, "found max_new_tokens = 0"),
-    "no generation": (ArgumentError, "found generation = 'x'"),
     "words": (ArgumentError, "found 'good' from the judge"),
     "other model": (SteeringError, "found tiny-gpt2"),
     "zero": (SteeringError, "a displacement at layer 1 that is not zero"),

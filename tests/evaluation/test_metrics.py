@@ -27,7 +27,11 @@ def compare(forward, model, examples, metrics, bound, *, layer=1, **settings):
     found = evaluate(model, examples, steering, layer, ETA, metrics=metrics, **settings).table
     assert list(found.question) == list(range(len(examples)))
     vectors = {layer: steering.vector(layer)}
-    names = [name for name in found if name != "question" and not name.startswith("unsteered_")]
+    names = [
+        name
+        for name in found.select_dtypes("number")
+        if name != "question" and not name.startswith("unsteered_")
+    ]
     assert names
     for row, question in zip(found.itertuples(), encode(model, examples), strict=True):
         for eta, prefix in ((ETA, ""), (0.0, "unsteered_")):

@@ -1,12 +1,15 @@
 """Every steering against every set of questions."""
 
+from inspect import unwrap
+
 import numpy as np
 import pytest
 from evaluation.conftest import LETTERS, TEXTS
 
 from coldlens.directions import DiffMean
-from coldlens.errors import ArgumentError
+from coldlens.errors import ArgumentError, ColdlensError
 from coldlens.evaluation import evaluate, specificity
+from coldlens.evaluation.evaluate import Plan
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,36 @@ def test_bad_input_is_named(model, steerings, change, text):
     settings = dict(steerings=steerings, questions={"letters": LETTERS}, layer=1) | change
     with pytest.raises(ArgumentError) as caught:
         specificity(model, **settings)
+    assert text in str(caught.value)
+
+
+def test_lists_of_examples_are_sets_of_questions(model, steerings):
+    sets, lists = (
+        specificity(model, steerings, {"few": few}, 1, metrics=["choice"])
+        for few in (LETTERS[:3], list(LETTERS[:3]))
+    )
+    assert lists.about == sets.about
+    assert lists.table.equals(sets.table)
+
+
+LAST = {
+    "questions": (dict(questions={"ok": LETTERS, "bad": TEXTS}), "of 3 tokens, negative of 1"),
+    "a name": (dict(questions={"ok": LETTERS, "bad": "demo/refusal"}), "found the string 'demo/"),
+    "layer": (dict(layer={"letters": 1, "texts": 9}), "found layer 9"),
+    "eta": (dict(eta={"letters": 1.0, "texts": float("nan")}), "found eta = nan"),
+    "window": (dict(positions=(7, 9)), "found none in row 2, whose prompt has 4 tokens"),
+}
+
+
+@pytest.mark.parametrize("case", LAST)
+def test_all_is_checked_before_anything_is_measured(model, steerings, monkeypatch, case):
+    monkeypatch.setattr(Plan, "run", None)
+    change, text = LAST[case]
+    settings = dict(
+        steerings=steerings, questions={"ok": LETTERS}, layer=1, eta=1.0, metrics=["choice"]
+    )
+    with pytest.raises(ColdlensError) as caught:
+        unwrap(specificity)(model, **(settings | change))
     assert text in str(caught.value)
 
 

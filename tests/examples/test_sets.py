@@ -1,9 +1,11 @@
 """Example sets: slicing, samples that can be drawn again, hashes."""
 
 from dataclasses import FrozenInstanceError, replace
+from inspect import unwrap
 
 import pytest
 
+from coldlens.errors import ExampleError, ExampleTypeError
 from coldlens.examples.example import Example, ExampleSet, TokenPolicy
 
 EXAMPLES = ExampleSet(
@@ -44,7 +46,7 @@ def test_a_sample_is_drawn_again_by_its_seed():
     "changed",
     [
         replace(EXAMPLES, policy=TokenPolicy(bos="auto")),
-        replace(EXAMPLES, policy=TokenPolicy(bos="never", answer_prefix="(")),
+        replace(EXAMPLES, policy=TokenPolicy("never", chat_template=True, answer_prefix="(")),
         replace(EXAMPLES, policy=TokenPolicy(bos="never", chat_template=True)),
         replace(EXAMPLES, examples=EXAMPLES.examples[::-1]),
         EXAMPLES[:-1],
@@ -64,6 +66,37 @@ def test_the_hash_is_of_contents_only():
     assert EXAMPLES.hash().startswith("3f3aea3c2fe238b0")  # as before there were options
     text, ids = ExampleSet((Example("1", "2"),)), ExampleSet((Example([1], [2]),))
     assert text.hash() != ids.hash()
+
+
+def test_clusters_are_kept_but_neither_compared_nor_hashed():
+    labelled = replace(
+        EXAMPLES,
+        examples=tuple(
+            replace(example, clusters=[f"template {place % 3}", "5"])
+            for place, example in enumerate(EXAMPLES)
+        ),
+    )
+    assert labelled == EXAMPLES
+    assert labelled.hash() == EXAMPLES.hash()
+    assert len({labelled[3], EXAMPLES[3]}) == 1
+    assert labelled.clusters[:4] == [(f"template {place}", "5") for place in (0, 1, 2, 0)]
+    assert labelled[4:6].clusters == labelled.clusters[4:6]
+    drawn = labelled.sample(5, seed=2)
+    assert [labelled.clusters[labelled.examples.index(one)] for one in drawn] == drawn.clusters
+    assert replace(labelled[1], prompt="other").clusters == ("template 1", "5")
+    assert EXAMPLES.clusters == [()] * 12
+
+
+def test_clusters_that_are_no_labels():
+    for clusters in ("topic", [1, 2]):
+        with pytest.raises(ExampleTypeError, match=r"`clusters` as a list of labels; found"):
+            unwrap(Example.__init__)(EXAMPLES[0], "a", " b", clusters=clusters)
+
+
+def test_every_example_has_as_many_clusters():
+    examples = (Example("a", "b", clusters=["x"]), Example("c", "d"))
+    with pytest.raises(ExampleError, match=r"in every example of 'polls'; found 0 to 1"):
+        ExampleSet(examples, "polls")
 
 
 def test_paired_and_frozen():

@@ -130,7 +130,7 @@ def test_main_table_sentence():
         "ranks of 6 have ColdFD (positive-only) 0.80 [0.75, 0.90] (rank 1.0), DiffMean (paired) "
         "0.70 [0.60, 0.80] (rank 2.0), ColdFD (paired) 0.60 [0.50, 0.70] (rank 3.0); "
         "further down are Random (paired) 0.45 [0.35, 0.55] (rank 5.0) (95 % intervals over "
-        "questions)."
+        "wordings)."
     )
 
 
@@ -143,7 +143,7 @@ def test_sample_efficiency_sentence():
     curve = pd.DataFrame(rows, columns=list(names))
     assert DRAWINGS["sample_efficiency"].reading({"curve": curve}) == (
         "From 2 to 50 examples the mean probability of the behaviours, unsteered 0.40, goes as "
-        "ColdFD 0.02 → 0.50 [0.01, 0.90] (95 % intervals over questions)."
+        "ColdFD 0.02 → 0.50 [0.01, 0.90] (95 % intervals over wordings)."
     )
 
 

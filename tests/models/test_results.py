@@ -13,8 +13,16 @@ from coldlens.results import (
     write_token_ids,
 )
 
-KIND = ResultKind("measure", "test-1", {"one": ("a", "word")}, text={"one": "word"})
+KIND = ResultKind("measure", "test-1", {"one": ("a", "word")})
 OTHER = ResultKind("compare", "test-2", {"other": ("b",)})
+
+
+HARD = [
+    *("", "NA", "null", "nan", "None", "1", "1.0", "007", "1e3", "True", "inf", "-"),
+    *("\r", "\n", "\r\n", "a\rb", "a\nb", "\0", "a\0b", "\t", "\x1a", "\x85", "\u2028", "\ufeff"),
+    *('"', '""', "'", ",", "a,b", " lead", "trail ", "\\", "#x", "é", "�"),
+]
+"""Texts that a table may take for a number, a missing value, a row's end or a quote."""
 
 
 @pytest.fixture
@@ -30,6 +38,33 @@ def test_round_trip(folder):
     assert about == {"seed": 3}
     assert tables["one"].word.tolist() == ["nan", "12", ""]
     assert tables["one"].a.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "words", [HARD, *([word, word] for word in HARD), ["x", None, *HARD]], ids=repr
+)
+def test_every_text_comes_back_as_it_was(tmp_path, words):
+    rows = range(len(words))
+    table = pd.DataFrame({"a": rows, "word": words, "one": "1", "share": [0.1 * x for x in rows]})
+    for name, columns in (("wide", ["a", "word", "one", "share"]), ("narrow", ["word"])):
+        kind = ResultKind("measure", "test-1", {"one": columns})
+        with saved(tmp_path / name, kind, {"one": table[columns]}, {"seed": 3}):
+            pass
+        tables, about = loaded(tmp_path / name, kind)
+        assert about == {"seed": 3}
+        pd.testing.assert_frame_equal(tables["one"], table[columns])
+        assert [None if pd.isna(word) else word for word in tables["one"].word] == words
+
+
+def test_columns_of_numbers_stay_numbers(tmp_path):
+    table = pd.DataFrame(
+        {"a": [1, 2], "word": [float("nan")] * 2, "b": [0.5, None], "c": [True, False]}
+    )
+    with saved(tmp_path / "result", KIND, {"one": table}, {}):
+        pass
+    again = loaded(tmp_path / "result", KIND)[0]["one"]
+    pd.testing.assert_frame_equal(again, table, check_dtype=False)
+    assert [again[name].dtype.kind for name in table] == ["i", "f", "f", "b"]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,18 @@ def test_a_cache_from_before_the_block_is_an_error(model, steering):
         model(following, past_key_values=cache)
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_prompt_longer_than_the_context_is_an_error(model, steering, cache):
+    longest = model.cfg.n_ctx
+    with (
+        pytest.raises(cl.ExampleError, match=f"at most {longest} tokens.*found {longest + 1}"),
+        steering.apply(model, layer=1),
+    ):
+        model(torch.ones(1, longest + 1, dtype=torch.long), use_cache=cache)
+    with steering.apply(model, layer=1):
+        model(torch.ones(1, longest, dtype=torch.long), use_cache=cache)
+
+
 def test_editing_a_vector_does_not_edit_the_steering(steering):
     before = steering.vector(1).clone()
     steering.vector(1).zero_()

@@ -10,7 +10,7 @@ import zoo
 from safetensors.torch import save_file
 
 from coldlens.directions import ColdFD, ColdJVP, ColdKernel, DiffMean, FineTune, Random
-from coldlens.errors import SteeringError
+from coldlens.errors import DataError, SteeringError
 from coldlens.examples.example import Example, ExampleSet, TokenPolicy
 from coldlens.losses import CrossEntropy
 from coldlens.steering import storage
@@ -80,6 +80,13 @@ def test_metadata_is_complete(llama, examples, tmp_path):
 def test_another_model_is_refused(saved):
     with pytest.raises(SteeringError, match="model that this steering was fitted on, tiny-llama"):
         Steering.load(saved, zoo.bridge("llama", seed=1))
+
+
+def test_another_architecture_is_refused_as_such(examples, tmp_path):
+    path = tmp_path / "a.safetensors"
+    ColdJVP().fit(zoo.bridge("gpt2"), examples).save(path)
+    with pytest.raises(SteeringError, match=r"fitted on, tiny-gpt2 with .*; found tiny-llama with"):
+        Steering.load(path, zoo.bridge("llama"))
 
 
 @pytest.mark.parametrize("through", ["in place", "data"])
@@ -196,6 +203,13 @@ def test_a_gradient_that_is_not_contiguous(tmp_path):
     steering.save(tmp_path / "saved")
     loaded = Steering.load(tmp_path / "saved", model)
     assert torch.equal(loaded.vector(1), steering.vector(1))
+
+
+def test_a_place_that_cannot_be_written(llama, examples, tmp_path):
+    (tmp_path / "file").touch()
+    steering = DiffMean().fit(llama, examples)
+    with pytest.raises(DataError, match=r"file/a, which cannot be written \(Not a directory\)"):
+        steering.save(tmp_path / "file" / "a")
 
 
 def test_a_file_of_another_kind_is_not_replaced(llama, examples, tmp_path):

@@ -1,12 +1,20 @@
 """The choice under a budget and the ranks, on tables whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from coldlens.errors import ArgumentError
 from coldlens.sweep.choices import Choices
-from coldlens.sweep.choose import OBJECTIVES, average_ranks, choose_cells, objective
+from coldlens.sweep.choose import (
+    OBJECTIVES,
+    average_ranks,
+    check_budget,
+    choose_cells,
+    objective,
+)
 
 NAMES = ["behaviour", "setting", "method", "size", "seed", "split", "layer", "relative"]
 
@@ -121,7 +129,7 @@ def choices():
             rows.append((behaviour, setting, method, size, seed, score + shift / 2, -0.01))
     names = [*NAMES[:5], "test", "capability_change"]
     by = {"wit": "probability", "tact": "probability"}
-    return Choices(pd.DataFrame(rows, columns=names), answers, by)
+    return Choices(pd.DataFrame(rows, columns=names), answers, by, {})
 
 
 def test_scores_average_over_seeds_with_their_range(choices):
@@ -149,3 +157,53 @@ def test_sample_efficiency_averages_over_behaviours(choices):
     curve = choices.sample_efficiency().set_index(["method", "size"])
     found = curve.loc[("good", 5), ["mean", "lowest", "highest"]]
     assert found.tolist() == pytest.approx([0.2, 0.15, 0.25])
+
+
+def test_intervals_draw_whole_clusters(choices):
+    same = replace(choices, clusters={"tact": [("a",), ("a",)]})
+    apart = replace(choices, clusters={"tact": [("a",), ("b",)]})
+    ends = [
+        one.scores().set_index(["behaviour", "method", "size"]).loc[("tact", "good", 10)]
+        for one in (choices, same, apart)
+    ]
+    assert (ends[0].low, ends[0].high) == pytest.approx((0.25, 0.45))
+    assert (ends[1].low, ends[1].high) == pytest.approx((0.35, 0.35))
+    assert (ends[2].low, ends[2].high) == pytest.approx((0.25, 0.45))
+    best = [one.main_table(10, None).loc[("paired", "good")] for one in (choices, same)]
+    assert best[0].low < best[0].high
+    assert (best[1].low, best[1].high) == pytest.approx((0.3, 0.3))
+
+
+def test_differences_are_taken_question_by_question(choices):
+    found = choices.differences(("paired", "poor"), 10, None)
+    assert set(found.index) == {("none", "base"), ("paired", "good")}
+    row = found.loc[("paired", "good")]
+    # Each question gains 0.2, so that no resample says anything else.
+    assert tuple(row) == pytest.approx((0.2, 0.2, 0.2))
+    assert choices.differences(("none", "base"), 10, None).loc[("paired", "good")]["mean"] > 0.1
+
+
+def test_a_method_that_one_behaviour_lacks_has_no_mean_and_no_rank(choices):
+    lacking = (choices.table.behaviour == "wit") & (choices.table.method == "poor")
+    table = replace(choices, table=choices.table[~lacking]).main_table(10, None)
+    assert list(table.index)[-1] == ("paired", "poor")
+    row = table.loc[("paired", "poor")]
+    assert row[["wit", "mean", "low", "high", "average_rank"]].isna().all()
+    assert row.tact == pytest.approx(0.15)
+    assert table.loc[("paired", "good"), ["mean", "average_rank"]].notna().all()
+
+
+def test_different_measurements_have_ranks_but_no_mean(choices):
+    mixed = replace(choices, by={"wit": "probability", "tact": "nll"})
+    table = mixed.main_table(10, None)
+    assert table[["mean", "low", "high"]].isna().all(axis=None)
+    assert table.average_rank.notna().all()
+    with pytest.raises(ArgumentError, match=r"found probability of wit, nll of tact\. Sweep them"):
+        mixed.sample_efficiency()
+
+
+@pytest.mark.parametrize("budget", [-0.1, 1.5, float("nan"), "5%", None, True])
+def test_a_budget_is_a_share(budget):
+    with pytest.raises(ArgumentError, match="between 0 and 1, the accuracy that may be lost"):
+        check_budget(budget)
+    check_budget(0)

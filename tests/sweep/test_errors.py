@@ -32,6 +32,7 @@ BAD = {
     "no method": (dict(methods=[]), ArgumentError, "one method, and each once; found none"),
     "twice": (dict(methods=["DiffMean", "DiffMean"]), ArgumentError, "found DiffMean twice"),
     "contexts": (dict(methods=["InContext", InContext()]), ArgumentError, "found InContext twice"),
+    "no loss": (dict(losses={}), ArgumentError, "at least one; found {}"),
     "metric": (dict(metrics=["accuracy"]), ArgumentError, "found 'accuracy'"),
     "batch": (dict(batch_size=0), ArgumentError, "found batch_size = 0"),
     "capability": (dict(capability=UNRELATED[:1]), ArgumentError, "two capability questions"),
@@ -72,6 +73,10 @@ def test_unknown_choices_are_named(whole):
         (lambda: whole.main_table(size=7), "a size among [6]; found 7"),
         (lambda: whole.main_table(setting="pairs"), "found 'pairs'"),
         (lambda: whole.grid("CAA"), "found 'CAA'"),
+        (lambda: whole.grid("ColdFD", "tst"), "a split among"),
+        (lambda: whole.grid("ColdFD", setting="pairs"), "a setting among ['paired', 'positive-"),
+        (lambda: whole.differences(("paired", "CAA")), "found ('paired', 'CAA')"),
+        (lambda: whole.choices(budget=float("nan")), "found budget = nan"),
         (lambda: whole.choices(by="margin"), "by among ['probability', 'correct'"),
     ):
         with pytest.raises(ArgumentError) as caught:
@@ -110,3 +115,12 @@ def test_facts_of_the_demo_world_are_from_two_splits():
     assert len({one.prompt for one in facts}) == 20
     assert all({one.positive, one.negative} <= set("AB") for one in facts)
     assert METRICS["choice"]
+
+
+def test_examples_in_two_splits_are_named(bridge, caplog):
+    first = SPLITS["first"]
+    assert first.shared() == []
+    leaky = Splits(first.train, first.test, first.train[:3])
+    assert leaky.shared() == ["3 examples of test also in train"]
+    run(bridge, {"leaky": leaky}, methods=["DiffMean"], seeds=(0,), losses=None)
+    assert "leaky: 3 examples of test also in train" in caplog.text

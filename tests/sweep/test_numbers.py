@@ -8,12 +8,13 @@ import torch
 from sweep.conftest import LOSSES, SPLITS, UNRELATED, run
 
 from coldlens.capture import Needs, collect
-from coldlens.directions import BiPO, ColdFD, ColdKernel, DiffMean, FineTune, ReFTMLP
-from coldlens.errors import ExampleError, NumericsError
+from coldlens.directions import BiPO, ColdFD, ColdKernel, DiffMean, FineTune, Random, ReFTMLP
+from coldlens.errors import ArgumentError, ExampleError, NumericsError
 from coldlens.evaluation import evaluate
 from coldlens.examples.in_context import in_context
 from coldlens.losses import DPO, OptionDistribution
 from coldlens.sweep import InContext, Splits
+from coldlens.sweep.methods import seeded, settings_of
 
 EXACT = 1e-9
 COLUMNS = ["correct", "p_positive", "p_negative", "probability", "logit_difference", "kl"]
@@ -93,12 +94,31 @@ def test_displacements_have_the_relative_length(bridge):
         assert added == pytest.approx(2 * streams[place].norm(dim=-1).mean().item(), rel=1e-9)
 
 
-def test_random_is_a_control_of_equal_length_whatever_the_loss(bridge):
-    rows = run(bridge, methods=["Random"], seeds=(0,)).questions
-    tables = [
-        cell(rows, setting=setting, split="test").probability.to_numpy() for setting in LOSSES
-    ]
-    assert np.abs(tables[0] - tables[1]).max() < EXACT
+def test_random_takes_no_more_than_its_length_from_the_loss(bridge):
+    relative = run(bridge, methods=["Random"], seeds=(0,)).questions
+    assert set(relative.setting) == {"none", "paired"}
+    raw = run(bridge, methods=["Random"], seeds=(0,), scale="raw").questions
+    assert set(raw.setting) == {"none", *LOSSES}
+
+
+def test_every_method_given_by_name_is_drawn_anew_for_each_seed(bridge):
+    names = ["Random", "ReFTVector", "ReFTMLP", "BiPO", "LoRA"]
+    named = settings_of(names, LOSSES, SPLITS["first"].train, "relative")["positive-only"]
+    both = {**named, **settings_of(names, LOSSES, SPLITS["first"].train, "relative")["paired"]}
+    assert list(both) == ["ReFTVector", "ReFTMLP", "LoRA", "Random", "BiPO"]
+    assert [one.seed for one in seeded(both, 7, names).values()] == [7] * 5
+    assert [one.seed for one in seeded(both, 7, names[:1]).values()] == [0, 0, 0, 7, 0]
+    # The same examples, so that nothing else differs.
+    whole = {"sizes": (12,), "losses": None, "layers": 0, "etas": (2,)}
+    rows = run(bridge, methods=["Random", "DiffMean"], **whole).questions
+    drawn = [cell(rows, method="Random", seed=seed, split="test").probability for seed in (0, 1)]
+    fixed = [cell(rows, method="DiffMean", seed=seed, split="test").probability for seed in (0, 1)]
+    assert np.abs(drawn[0].to_numpy() - drawn[1].to_numpy()).max() > 1e-4
+    assert np.abs(fixed[0].to_numpy() - fixed[1].to_numpy()).max() < EXACT
+    given = run(bridge, methods=[Random(seed=1)], **whole).questions
+    kept = [cell(given, seed=seed, layer=0, split="test").probability for seed in (0, 1)]
+    for one in kept:
+        assert np.abs(one.to_numpy() - drawn[1].to_numpy()).max() < EXACT
 
 
 def test_the_raw_scale_is_the_papers(bridge):
@@ -216,7 +236,11 @@ def test_behaviours_may_be_measured_in_different_ways(bridge):
         "polls": "total_variation",
     }
     best = result.main_table()
-    assert {"texts", "polls", "average_rank"} <= set(best)
+    assert best.average_rank.notna().all()
+    assert best["mean"].isna().all()  # of a margin and a distance
+    for average in (result.sample_efficiency, result.plot, lambda: result.grid("ColdFD")):
+        with pytest.raises(ArgumentError, match="found margin of texts, total_variation of polls"):
+            average()
     polls_loss = ColdFD(loss=OptionDistribution())
     assert result.about["methods"]["default: ColdFD"] in {repr(polls_loss), repr(ColdFD(DPO()))}
 

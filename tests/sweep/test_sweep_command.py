@@ -10,6 +10,7 @@ from sweep.conftest import SPLITS, UNRELATED
 
 from coldlens.cli.sweep import Sweep
 from coldlens.errors import ArgumentError, DataError
+from coldlens.examples.example import Example
 from coldlens.sweep import PRESETS, SweepResult
 
 
@@ -44,7 +45,14 @@ def command(folder, tmp_path):
 def test_it_prints_the_main_table_and_writes_tables_and_figure(command, capsys):
     assert command.run() == 0
     printed = capsys.readouterr().out
-    for word in ("average_rank", "ColdFD", "base", "wit", "5% of capability lost"):
+    for word in (
+        "average_rank",
+        "ColdFD",
+        "base",
+        "wit",
+        "5% of capability lost",
+        "Probability (h",
+    ):
         assert word in printed
     result = SweepResult.load(command.out)
     table = result.main_table()
@@ -55,6 +63,22 @@ def test_it_prints_the_main_table_and_writes_tables_and_figure(command, capsys):
     assert set(pd.read_csv(command.out / "sample_efficiency.csv")["size"]) == {0, 3, 6}
     assert (command.out / "sweep.png").stat().st_size > 10_000
     assert command.run() == 0  # it goes on, with nothing left to do
+
+
+def test_what_cannot_be_averaged_is_refused_before_the_sweep(command, tmp_path):
+    plain = [Example(one.prompt, one.positive) for one in SPLITS["second"].test]
+    for split in ("train", "validation", "test"):
+        write(tmp_path / "plain.jsonl", plain, split)
+    both = replace(command, examples=(*command.examples, str(tmp_path / "plain.jsonl")))
+    with pytest.raises(ArgumentError, match="found probability of wit, nll of plain"):
+        both.run()
+    with pytest.raises(ArgumentError, match="each data set once"):
+        replace(command, examples=command.examples * 2).run()
+    with pytest.raises(ArgumentError, match="found budget = nan"):
+        replace(command, budget=float("nan")).run()
+    with pytest.raises(ArgumentError, match="found jobs = 0"):
+        replace(command, jobs=0).run()
+    assert not command.out.exists()
 
 
 def test_other_options_in_the_same_folder_are_refused(command, capsys):

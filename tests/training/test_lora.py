@@ -20,6 +20,7 @@ from coldlens.models.parameters import exchanged, parameters
 from coldlens.references import parameter_change, run
 from coldlens.references.difference import moved_copy
 from coldlens.references.losses import example_loss
+from coldlens.references.training import anchored_losses
 from coldlens.steering.steering import Steering
 
 METHOD = LoRA(rank=3, alpha=6, lr=0.01, epochs=3, batch_size=3)
@@ -64,12 +65,15 @@ def test_the_change_is_of_low_rank_and_of_all_linear_maps(name, examples):
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-def test_it_is_what_factors_on_the_bridges_own_weights_give(examples):
+@pytest.mark.parametrize("reference", ["none", "self"])
+def test_it_is_what_factors_on_the_bridges_own_weights_give(examples, reference):
     """The same initial A, order and Adam, with W + (α/r) B A exchanged into the bridge."""
     import peft
 
     model = zoo.bridge("llama", dtype=torch.float64)
-    encoded, loss, known = encode(model, examples), DPO(beta=0.7), parameters(model)
+    encoded, known = encode(model, examples), parameters(model)
+    loss = DPO(beta=0.7, reference=reference)
+    losses = anchored_losses(model, encoded, loss)
     method = LoRA(rank=3, alpha=6, lr=0.01, epochs=2, batch_size=3, seed=4, loss=loss)
     steering = method.fit(model, examples)
     plain = plain_copy(model, encoded[0].prompt)
@@ -89,11 +93,12 @@ def test_it_is_what_factors_on_the_bridges_own_weights_give(examples):
         for batch in places[torch.randperm(6, generator=generator)].split(3):
             values = {n: known[n].tensor.detach() + 2 * b @ a for n, (a, b) in pairs.items()}
             with exchanged(model, values):
-                total = sum(example_loss(model, encoded[i], loss).value for i in batch) / 3
+                total = sum(losses[i](model) for i in batch) / 3
             for weight, gradient in zip(weights, torch.autograd.grad(total, weights), strict=True):
                 weight.grad = gradient
             optimiser.step()
     assert steering.direction.keys() == pairs.keys()
+    assert steering.provenance.loss == repr(loss)
     for name, (a, b) in pairs.items():
         assert_close(steering.direction[name], (2 * b @ a).detach(), 1e-9, name)
 

@@ -33,7 +33,7 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
             1, 2, figsize=(TWO_COLUMNS, height), width_ratios=(1, 1.5)
         )
         plot_scores(table, left, _LABEL)
-        left.set(xlabel="mean, 95 % interval over questions", ylim=(-0.5, len(table) - 0.5))
+        left.set(xlabel="mean, 95 % interval over wordings", ylim=(-0.5, len(table) - 0.5))
         plot_main_table(table, right, _LABEL)
         right.set_yticks(range(len(table)), [""] * len(table))
         right.tick_params("x", rotation=90)
@@ -67,7 +67,7 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
     return (
         f"Unsteered the behaviours have a mean probability of {base['mean']:.2f} "
         f"[{base.low:.2f}, {base.high:.2f}]; the best average ranks of {len(table)} have "
-        f"{told(best)}; further down are {told(cold)} (95 % intervals over questions)."
+        f"{told(best)}; further down are {told(cold)} (95 % intervals over wordings)."
     )
 
 

@@ -49,7 +49,7 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def reading(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Returns the greatest effect of each method at a small side effect.
+    """Returns each effect at the step size that validation chooses for a small side effect.
 
     Args:
         tables: `frontier`.
@@ -57,19 +57,21 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
     table = tables["frontier"]
     parts = []
     for behaviour, rows in table.groupby("behaviour", sort=False):
-        small = rows[rows.kl <= _LIMIT].sort_values("effect", ascending=False)
+        small = rows[rows.validation_kl <= _LIMIT]
+        small = small.sort_values("validation_effect", ascending=False)
         best = small.groupby("method", sort=False).head(1)
         told = ", ".join(
             f"{row.method} {row.effect:+z.2f} [{row.effect_low:+z.2f}, {row.effect_high:+z.2f}] "
-            f"(η = {row.relative:g})"
+            f"(η = {row.relative:g}, KL {row.kl:.2f})"
             for row in best.itertuples()
         )
         without = [name for name in dict.fromkeys(rows.method) if name not in set(best.method)]
         parts.append(f"{behaviour}: {told}" + (f", {' and '.join(without)} none" * bool(without)))
     return (
-        f"Among step sizes with a KL of at most {_LIMIT:g} nats on facts the greatest change of "
-        f"the behaviour's probability is, for {'; for '.join(parts)} "
-        "(95 % intervals over questions)."
+        "At the step size with the greatest effect on validation questions among those with a KL "
+        f"of at most {_LIMIT:g} nats on the facts for validation, the change of the behaviour's "
+        f"probability on test questions is, for {'; for '.join(parts)} "
+        "(95 % intervals over wordings)."
     )
 
 
@@ -97,6 +99,7 @@ DRAWING = Drawing(
             *("behaviour", "method", "relative", "layers", "effect", "effect_low", "effect_high"),
             *("kl", "kl_low", "kl_high"),
             *("accuracy_change", "accuracy_change_low", "accuracy_change_high"),
+            *("validation_effect", "validation_kl"),
         )
     },
     draw,

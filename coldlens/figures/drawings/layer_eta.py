@@ -82,7 +82,7 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
     return (
         f"The best cells within the budget are, for {'; for '.join(parts)}; "
         f"{(~shown.within).sum()} of {len(shown)} cells lose more accuracy on facts than the "
-        "budget allows (validation questions, 95 % intervals)."
+        "budget allows (validation questions, 95 % intervals over wordings)."
     )
 
 

@@ -27,7 +27,7 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
         tables: `groups` and `pairs`.
 
     Returns:
-        The figure: distances with intervals over questions; changes for ColdFD and for FineTune
+        The figure: distances with intervals over topics; changes for ColdFD and for FineTune
         with several steps.
     """
     groups, pairs = tables["groups"], tables["pairs"]

@@ -17,7 +17,7 @@ from coldlens.plotting.style import looks, styled
 
 
 def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draws the score by the number of examples, with intervals over questions.
+    """Draws the score by the number of examples, with intervals over wordings.
 
     Args:
         tables: `curve` and `scores`.
@@ -64,7 +64,7 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
         )
     return (
         f"From {few} to {many} examples the mean probability of the behaviours, unsteered "
-        f"{base['mean']:.2f}, goes as {', '.join(parts)} (95 % intervals over questions)."
+        f"{base['mean']:.2f}, goes as {', '.join(parts)} (95 % intervals over wordings)."
     )
 
 

@@ -27,7 +27,7 @@ def draw(tables: Mapping[str, pd.DataFrame]) -> Figure:
         tables: `pairs` and `overall`.
 
     Returns:
-        The figure: changes of the probability; means with intervals over questions.
+        The figure: changes of the probability; means with intervals over wordings.
     """
     pairs, overall = tables["pairs"], tables["overall"]
     limit = 100 * pairs.change.abs().max()
@@ -59,7 +59,7 @@ def reading(tables: Mapping[str, pd.DataFrame]) -> str:
     ]
     return (
         f"On average over behaviours the probability of the one steered to is changed by "
-        f"{'; by '.join(parts)} (95 % intervals over questions)."
+        f"{'; by '.join(parts)} (95 % intervals over wordings)."
     )
 
 
