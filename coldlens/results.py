@@ -65,6 +65,7 @@ def saved(
     Yields:
         The folder being written, for other files.
     """
+    assert tables.keys() == kind.tables.keys(), "tables that the kind does not name"
     with whole_folder(Path(folder), kind.folder) as part:
         for name in kind.tables:
             _write_table(part / f"{name}.csv", tables[name])

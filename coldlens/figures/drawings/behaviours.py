@@ -76,6 +76,8 @@ DRAWING = Drawing(
     "Every method on every behaviour",
     {
         "main": ("setting", "method", "mean", "low", "high", "average_rank", "capability_change"),
+        "accuracy": ("setting", "method", "mean", "low", "high", "average_rank"),
+        "differences": ("setting", "method", "mean", "low", "high"),
         "scores": ("behaviour", "setting", "method", "size", "test", "low", "high", "seeds"),
         "choices": ("behaviour", "setting", "method", "seed", "layer", "relative", "eta", "test"),
     },
