@@ -75,19 +75,20 @@ def by_pair(questions: pd.DataFrame) -> pd.DataFrame:
 def overall(questions: pd.DataFrame) -> pd.DataFrame:
     """Averages over groups.
 
-    Questions on one topic have one distribution and are alike, so here pairs of group and topic
-    are resampled, not questions.
+    Questions on one topic have one distribution and are alike, and groups are asked about the same
+    topics, so groups and topics are resampled, apart from each other, and not questions.
 
     Args:
         questions: What `with_changes` returned.
 
     Returns:
-        A row a method and way that it was `chosen`: the number of pairs as `clusters`, and mean
-        distances and changes, to the group steered to and to the `others`.
+        A row a method and way that it was `chosen`: the number of pairs of group and topic as
+        `clusters`, and mean distances and changes, to the group steered to and to the `others`.
     """
     topic = cluster_columns(questions)
     pairs = questions.groupby(["method", "chosen", "own", "towards", *topic], sort=False)
-    means = pairs[[STEERED, UNSTEERED, "change"]].mean().reset_index().drop(columns=topic)
+    means = pairs[[STEERED, UNSTEERED, "change"]].mean().reset_index()
+    means[f"cluster_{len(topic) + 1}"] = means.towards
     return pd.DataFrame(
         [
             {

@@ -51,7 +51,7 @@ def test_the_sample_efficiency(rows):
     assert f"| {rows.method.iloc[0]} | {' | '.join(cells)} |" in PAGE
 
 
-@pytest.mark.parametrize("row", table("behaviours/differences.csv").itertuples())
+@pytest.mark.parametrize("row", list(table("behaviours/differences.csv").itertuples()))
 def test_the_differences(row):
     line = f"| {row.method}, {row.setting} | {short(row.mean, 3)} {ends(row, 3)} |"
     static = {"DiffMean", "RepE", "ICV", "Probe", "Random", "InContext"}
@@ -66,3 +66,10 @@ def test_the_readme():
     means = table("behaviours/accuracy.csv").set_index(["setting", "method"])["mean"]
     line = " | ".join(short(means[setting, method]) for method, setting in names.items())
     assert f"| bundled model | {line} |" in README
+
+
+def test_the_share_of_the_gain():
+    curve = table("sample_efficiency/curve.csv").set_index(["method", "size"])["mean"]
+    gains = curve["ColdFD"] - curve["base"].iloc[0]
+    ten, two = (f"{gains[size] / gains[200]:.0%}".replace("%", " %") for size in (10, 2))
+    assert f"ten add {ten}, two add {two}" in PAGE
