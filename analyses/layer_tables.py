@@ -18,7 +18,7 @@ from analyses.step_tables import last_streams
 from coldlens.evaluation import Evaluation, Metric, evaluate
 from coldlens.evaluation.bootstrap import interval
 from coldlens.evaluation.clusters import clusters_of
-from coldlens.evaluation.metrics import Columns
+from coldlens.evaluation.columns import Columns
 from coldlens.evaluation.questions import Reading
 from coldlens.examples.batch import pad
 from coldlens.examples.example import ExampleSet

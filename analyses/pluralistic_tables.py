@@ -76,14 +76,16 @@ def overall(questions: pd.DataFrame) -> pd.DataFrame:
     """Averages over groups.
 
     Questions on one topic have one distribution and are alike, and groups are asked about the same
-    topics, so groups and topics are resampled, apart from each other, and not questions.
+    topics, so groups and topics are resampled, apart from each other, and not questions. That is
+    too wide where nothing is common to a group or a topic; then the pairs of both may be resampled.
 
     Args:
         questions: What `with_changes` returned.
 
     Returns:
         A row a method and way that it was `chosen`: the number of pairs of group and topic as
-        `clusters`, and mean distances and changes, to the group steered to and to the `others`.
+        `clusters`, an interval that resamples these of the change towards the group
+        (`change_pairs_low`, `change_pairs_high`), and mean distances and changes, to the group steered to and to the `others`.
     """
     topic = cluster_columns(questions)
     pairs = questions.groupby(["method", "chosen", "own", "towards", *topic], sort=False)
@@ -95,12 +97,18 @@ def overall(questions: pd.DataFrame) -> pd.DataFrame:
                 "method": method,
                 "chosen": chosen,
                 "clusters": int(part.own.sum()),
+                **_pairs(part[part.own]),
                 **_summary(part[part.own], ""),
                 **_summary(part[~part.own], "others_"),
             }
             for (method, chosen), part in means.groupby(["method", "chosen"], sort=False)
         ]
     )
+
+
+def _pairs(rows: pd.DataFrame) -> dict[str, float]:
+    low, high = interval(rows.change.to_numpy(dtype=float))
+    return {"change_pairs_low": low, "change_pairs_high": high}
 
 
 def _summary(rows: pd.DataFrame, prefix: str) -> dict[str, float]:

@@ -10,6 +10,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.capture import Evidence, Needs, collect
 from coldlens.directions import ColdJVP
+from coldlens.directions.anchored import anchored
 from coldlens.directions.descent import mean_gradient
 from coldlens.examples.batch import pad
 from coldlens.examples.example import ExampleSet
@@ -41,8 +42,10 @@ class Descent:
         """
         self.model, self.loss = model, loss
         self._start = {name: found.tensor.detach() for name, found in parameters(model).items()}
-        self.evidence = self._collect(model, examples, self._start)
+        self.evidence = self._collect(examples, self._start, loss)
         self.first = self.evidence.parameter_gradients[loss]
+        # Away from θ₀ a loss that refers to the model itself still refers to the one at θ₀.
+        self._held = anchored(model, self.evidence, loss)
 
     def path(self, steps: int, lr: float) -> Direction:
         """Returns the gradients of the real path: k passes."""
@@ -67,15 +70,13 @@ class Descent:
 
     def _gradient(self, direction: Direction, step: float) -> Direction:
         moved = {name: self._start[name] + step * direction[name] for name in self._start}
-        evidence = self._collect(self.model, self.evidence.examples, moved)
-        return evidence.parameter_gradients[self.loss]
+        evidence = self._collect(self.evidence.examples, moved, self._held)
+        return evidence.parameter_gradients[self._held]
 
-    def _collect(
-        self, model: TransformerBridge, examples: ExampleSet, at: Mapping[str, Tensor]
-    ) -> Evidence:
-        layers = tuple(range(len(model.blocks)))
-        needs = Needs(parameter_gradients=frozenset({self.loss}))
-        return collect(model, examples, layers, needs, batch_size=16, at=at, differentiate=at)
+    def _collect(self, examples: ExampleSet, at: Mapping[str, Tensor], loss: Loss) -> Evidence:
+        layers = tuple(range(len(self.model.blocks)))
+        needs = Needs(parameter_gradients=frozenset({loss}))
+        return collect(self.model, examples, layers, needs, batch_size=16, at=at, differentiate=at)
 
 
 PASSES = {

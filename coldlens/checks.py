@@ -112,6 +112,11 @@ def is_whole(value: Any) -> bool:
     return not isinstance(value, bool)
 
 
+def is_real(value: Any) -> bool:
+    """Returns whether a value is a number of any type, but no bool."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def several(name: str, value: Any, what: str) -> None:
     """Checks that an argument holds several things, and is no string.
 
@@ -129,8 +134,3 @@ def several(name: str, value: Any, what: str) -> None:
             found=f"{name} = {value!r}",
             fix="Put a single one in a list too",
         )
-
-
-def is_real(value: Any) -> bool:
-    """Returns whether a value is a number of any type, but no bool."""
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -7,8 +7,8 @@ from pathlib import Path
 from coldlens.checks import at_least, finite
 from coldlens.cli.inputs import Fitted, say
 from coldlens.evaluation import evaluate
-from coldlens.evaluation.evaluate import check_questions
 from coldlens.evaluation.evaluation import KIND
+from coldlens.evaluation.planned import check_questions
 from coldlens.files import check_replaceable
 from coldlens.words import counted
 

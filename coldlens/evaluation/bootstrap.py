@@ -25,7 +25,8 @@ def interval(
     the labels of each factor are drawn instead, apart from the other factors', and a question
     counts as often as the product of its labels' draws says: the cluster bootstrap for one
     factor, the pigeonhole bootstrap (Owen 2007) for crossed ones. With few labels in a factor such
-    an interval is still somewhat too narrow: of L labels it has (L − 1)/L of the variance.
+    an interval is too narrow: of L labels it has (L − 1)/L of the variance. Where labels are all
+    that matters, nominal 95 % cover 84 % with 4 × 4 crossed labels, 72 % with three of one factor.
 
     Args:
         values: A value a question; nan ones are left out.
@@ -34,7 +35,7 @@ def interval(
         level: The coverage aimed at.
 
     Returns:
-        Lower and upper end; nan where there is no value.
+        Lower and upper end; nan where there is no value, or all share their labels.
     """
     return interval_of_mean([values], [clusters], seed, level)
 
@@ -54,15 +55,15 @@ def interval_of_mean(
         level: The coverage aimed at.
 
     Returns:
-        Lower and upper end; nan where a group has no value.
+        Lower and upper end; nan where a group has no value, or all of it share their labels.
     """
     means = np.zeros(RESAMPLES)
     for place, values in enumerate(groups):
         known = ~np.isnan(values)
-        if not known.any():
-            return float("nan"), float("nan")
         labels = clusters[place] if clusters is not None else None
-        counts = _counts(known, labels, seed + place)
+        counts = _counts(known, labels, seed + place) if known.any() else None
+        if counts is None:
+            return float("nan"), float("nan")
         with np.errstate(invalid="ignore"):
             # Crossed draws may meet no question at all: such a resample says nothing.
             means += counts @ values[known].astype(np.float64) / counts.sum(1)
@@ -72,11 +73,13 @@ def interval_of_mean(
 
 def _counts(
     known: np.ndarray, labels: Clusters | None, seed: int
-) -> Float[np.ndarray, "resample question"]:
-    """Returns how often each question counts, in each resample."""
+) -> Float[np.ndarray, "resample question"] | None:
+    """Returns how often each question counts, in each resample; None where labels are all one."""
     if not labels or not labels[0]:
         return _draws(int(known.sum()), seed)
     kept = [label for label, there in zip(labels, known, strict=True) if there]
+    if len(set(kept)) == 1:
+        return None
     counts = np.ones((RESAMPLES, len(kept)))
     for factor, names in enumerate(zip(*kept, strict=True)):
         _, places = np.unique(names, return_inverse=True)

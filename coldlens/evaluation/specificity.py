@@ -11,8 +11,8 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.errors import ArgumentError
 from coldlens.evaluation.columns import PREFIX
-from coldlens.evaluation.evaluate import planned
 from coldlens.evaluation.metrics import Metric
+from coldlens.evaluation.planned import planned
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.examples.positions import Positions
 from coldlens.models.load import model_id

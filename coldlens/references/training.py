@@ -224,7 +224,7 @@ def anchored_losses(
     Returns:
         For each example, from a model whose parameters or residual stream moved to its loss.
     """
-    if not (isinstance(loss, DPO) and loss.reference == "self"):
+    if type(loss) is not DPO or loss.reference != "self":
         return [lambda moved, e=e: example_loss(moved, e, loss).value for e in examples]
 
     def margin(of: TransformerBridge, example: Encoded) -> Tensor:

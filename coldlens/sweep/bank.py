@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from transformer_lens.model_bridge import TransformerBridge
 
-from coldlens.evaluation.evaluate import columns, cut, sides_read
+from coldlens.evaluation.measuring import cut, measured, sides_read
 from coldlens.evaluation.metrics import Metric, choose_metrics
 from coldlens.evaluation.questions import Questions, Reading
 from coldlens.examples.example import ExampleSet
@@ -114,7 +114,7 @@ class Rows:
             relative: η‖Δ‖ over the norm of the residual stream.
             eta: η.
         """
-        found = columns(piece.metrics, reading, unsteered)
+        found = measured(piece.metrics, reading, unsteered)
         size = len(piece.index)
         self._pieces.append(
             {

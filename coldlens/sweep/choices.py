@@ -82,6 +82,18 @@ class Choices:
         )
         return found.sort_values("average_rank", kind="stable").rename_axis(columns=None)
 
+    def methods(self, size: int, setting: str | None) -> list[tuple[str, str]]:
+        """Lists what `main_table` and `differences` have rows of.
+
+        Args:
+            size: N.
+            setting: One loss setting, or None for all.
+
+        Returns:
+            Settings and methods.
+        """
+        return list(self._shown(size, setting).groupby(_METHOD, sort=False).groups)
+
     def differences(self, to: tuple[str, str], size: int, setting: str | None) -> pd.DataFrame:
         """Compares each method with one, question by question; see `SweepResult.differences`.
 
@@ -93,10 +105,11 @@ class Choices:
         Returns:
             A row a setting and method.
         """
-        answers = self._answers(self._shown(size, setting))
-        names = list(answers[to])
+        shown = self._shown(size, setting)
+        answers, names = self._answers(shown), list(shown.behaviour.unique())
+        one = answers[to]
         apart = {
-            key: {name: found[name] - answers[to][name] for name in names if name in found}
+            key: {name: found[name] - one[name] for name in names if name in found and name in one}
             for key, found in answers.items()
             if key != to
         }

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from transformer_lens.model_bridge import TransformerBridge
 
+from coldlens.checks import is_real
 from coldlens.errors import ArgumentError
 from coldlens.evaluation.metrics import choose_metrics
 from coldlens.examples.tokens import encode
@@ -77,7 +78,7 @@ def check_budget(budget: Any) -> None:
     Raises:
         ArgumentError: If it is no share.
     """
-    if not isinstance(budget, float | int) or isinstance(budget, bool) or not 0 <= budget <= 1:
+    if not is_real(budget) or not 0 <= budget <= 1:
         raise ArgumentError(
             expected="a budget between 0 and 1, the accuracy that may be lost",
             found=f"budget = {budget!r}",

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -131,7 +130,9 @@ def settings_of(
     return found
 
 
-def seeded(methods: Mapping[str, Compared], seed: int, named: Collection[str]) -> dict[str, Any]:
+def seeded(
+    methods: Mapping[str, Compared], seed: int, named: Collection[str]
+) -> dict[str, Compared]:
     """Gives the methods that were given by name and have a seed that of a unit.
 
     Args:

@@ -10,7 +10,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from coldlens.directions import Method
 from coldlens.errors import ArgumentError
-from coldlens.evaluation.evaluate import sides_read
+from coldlens.evaluation.measuring import sides_read
 from coldlens.evaluation.questions import require_read_back
 from coldlens.examples.example import ExampleSet
 from coldlens.examples.tokens import encode

@@ -218,11 +218,12 @@ class SweepResult:
 
         Returns:
             A row a setting and method: `mean` over behaviours of what it has more than the one,
-            with a 95 % bootstrap interval over questions or their clusters (`low`, `high`).
+            with a 95 % bootstrap interval over questions or their clusters (`low`, `high`); nan
+            where either lacks a behaviour.
         """
         wanted = self._wanted(size, setting)
         found = self._chosen(budget, by, guarded)
-        _one_of("method", to, found.main_table(wanted, setting).index)
+        _one_of("method", to, found.methods(wanted, setting))
         return found.differences(to, wanted, setting)
 
     def sample_efficiency(
@@ -291,13 +292,14 @@ class SweepResult:
         best = next((key for key in table.index if key[1] in layered), (None, None))
         setting, shown = best if method is None else (None, method)
         curves = self.sample_efficiency(budget, by) if len(self.about["sizes"]) > 1 else None
-        names = sorted(set(objective(self.table, by).values()))
+        columns = objective(self.table, by)
+        one_measure(columns)
         return sweep_figure(
             table,
             curves,
             None if shown is None else self.grid(shown, by=by, setting=setting),
             shown or "",
-            " / ".join(names),
+            next(iter(columns.values())),
             self.about["model_id"],
         )
 

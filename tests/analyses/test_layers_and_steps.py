@@ -41,11 +41,14 @@ def distance(left, right):
     return torch.stack([(left[name] - right[name]).norm() for name in left]).norm().item()
 
 
+@pytest.mark.parametrize("reference", ["none", "self"])
 @pytest.mark.parametrize(
     ("prediction", "order"), [("first", 1), ("halfway", 2), ("hessian", 2)], ids=str
 )
-def test_order_of_each_prediction_in_the_learning_rate(model, examples, prediction, order):
-    descent, steps, errors = Descent(model, examples, DPO(beta=0.7)), 4, []
+def test_order_of_each_prediction_in_the_learning_rate(
+    model, examples, prediction, order, reference
+):
+    descent, steps, errors = Descent(model, examples, DPO(0.7, reference)), 4, []
     for lr in (1e-5, 1e-6):
         found = getattr(descent, prediction)
         guess = found if prediction == "first" else found(steps, lr)

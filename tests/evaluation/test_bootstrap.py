@@ -36,7 +36,6 @@ def test_without_clusters_the_numbers_are_those_of_questions_drawn_one_by_one():
     assert interval(VALUES, seed=SEED) == pytest.approx(expected)
     assert interval(VALUES, [()] * 20, SEED) == interval(VALUES, [], SEED)
     assert interval(VALUES, None, SEED) == interval(VALUES, [()] * 20, SEED)
-    # As before there were clusters.
     assert interval(VALUES) == pytest.approx((-0.6398821493908723, 0.48560584023508724))
     means = interval_of_mean([VALUES, VALUES[:7]], seed=1)
     assert means == pytest.approx((-0.9537538610888745, 0.35698052160218197))

@@ -12,7 +12,7 @@ from evaluation.conftest import LETTERS, TEXTS, bridge_of
 import coldlens as cl
 from coldlens.errors import ArgumentError
 from coldlens.evaluation import Generation, Metric, evaluate
-from coldlens.evaluation.evaluate import Plan
+from coldlens.evaluation.planned import CheckedEvaluation
 from coldlens.sweep.bank import Bank, Grid
 
 GIVEN = {
@@ -109,7 +109,7 @@ def idle(monkeypatch):
     def run(self, progress):
         raise WorkedError
 
-    monkeypatch.setattr(Plan, "run", run)
+    monkeypatch.setattr(CheckedEvaluation, "run", run)
 
 
 def test_declared_columns_are_checked_before_any_work(model, idle):

@@ -9,7 +9,7 @@ from evaluation.conftest import LETTERS, TEXTS
 from coldlens.directions import DiffMean
 from coldlens.errors import ArgumentError, ColdlensError
 from coldlens.evaluation import evaluate, specificity
-from coldlens.evaluation.evaluate import Plan
+from coldlens.evaluation.planned import CheckedEvaluation
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ LAST = {
 
 @pytest.mark.parametrize("case", LAST)
 def test_all_is_checked_before_anything_is_measured(model, steerings, monkeypatch, case):
-    monkeypatch.setattr(Plan, "run", None)
+    monkeypatch.setattr(CheckedEvaluation, "run", None)
     change, text = LAST[case]
     settings = dict(
         steerings=steerings, questions={"ok": LETTERS}, layer=1, eta=1.0, metrics=["choice"]

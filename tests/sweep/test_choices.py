@@ -167,11 +167,11 @@ def test_intervals_draw_whole_clusters(choices):
         for one in (choices, same, apart)
     ]
     assert (ends[0].low, ends[0].high) == pytest.approx((0.25, 0.45))
-    assert (ends[1].low, ends[1].high) == pytest.approx((0.35, 0.35))
+    assert np.isnan([ends[1].low, ends[1].high]).all()  # one label says nothing about others
     assert (ends[2].low, ends[2].high) == pytest.approx((0.25, 0.45))
     best = [one.main_table(10, None).loc[("paired", "good")] for one in (choices, same)]
     assert best[0].low < best[0].high
-    assert (best[1].low, best[1].high) == pytest.approx((0.3, 0.3))
+    assert np.isnan([best[1].low, best[1].high]).all()
 
 
 def test_differences_are_taken_question_by_question(choices):
