@@ -85,7 +85,8 @@ def overall(questions: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row a method and way that it was `chosen`: the number of pairs of group and topic as
         `clusters`, an interval that resamples these of the change towards the group
-        (`change_pairs_low`, `change_pairs_high`), and mean distances and changes, to the group steered to and to the `others`.
+        (`change_pairs_low`, `change_pairs_high`), and mean distances and changes, to the group
+        steered to and to the `others`.
     """
     topic = cluster_columns(questions)
     pairs = questions.groupby(["method", "chosen", "own", "towards", *topic], sort=False)

@@ -27,12 +27,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         DataError: If the path is a folder, or its place cannot be written.
     """
+    check_writable(path)
     path = path.resolve()
     if path.is_dir():
         raise DataError(
             expected="the path of a file", found=f"the folder {path}", fix="Add a file name"
         )
-    check_writable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path, "part")
     temporary.touch()
@@ -58,8 +58,8 @@ def whole_folder(folder: Path, kind: "FolderKind") -> Iterator[Path]:
     Yields:
         The folder to write into, beside the target.
     """
-    folder = folder.resolve()
     check_replaceable(folder, kind)
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(folder, "part")
     old = _beside(folder, "old")
@@ -139,10 +139,10 @@ def check_writable(path: Path) -> None:
         target = path.resolve()
         place = next(folder for folder in (*target.parents, target) if folder.exists())
         Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place)).rmdir()
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the latter of links in a circle, in Python 3.11
         raise DataError(
             expected="a place that can be written",
-            found=f"{path}, which cannot be written ({error.strerror})",
+            found=f"{path}, which cannot be written ({getattr(error, 'strerror', error)})",
             fix="Choose another place",
         ) from error
 

@@ -171,6 +171,17 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
     table.to_csv(path, index=False, lineterminator=ends)
 
 
+@contextmanager
+def _fields_of(length: int) -> Iterator[None]:
+    """Lets `csv` read fields of up to this length, where its limit for the process is less."""
+    limit = csv.field_size_limit()
+    csv.field_size_limit(max(limit, length))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _table(path: Path, wanted: Sequence[str], rows: int, texts: Texts) -> pd.DataFrame:
     table = pd.read_csv(path, dtype=dict.fromkeys(texts, "str"), skip_blank_lines=False)
     missing = set(wanted) - set(table.columns)
@@ -178,7 +189,7 @@ def _table(path: Path, wanted: Sequence[str], rows: int, texts: Texts) -> pd.Dat
         raise ValueError(f"no column {', '.join(sorted(missing))} in {path.name}")
     if len(table) != rows:
         raise ValueError(f"{len(table)} rows instead of {rows} in {path.name}")
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8") as file, _fields_of(path.stat().st_size):
         # pandas ends a string at a null character, which is a token of byte-level vocabularies.
         cells = list(csv.DictReader(file)) if texts else []
     for name, lacking in texts.items():

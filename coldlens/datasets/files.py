@@ -22,7 +22,8 @@ def load_file(path: Path, split: str, policy: TokenPolicy | None = None) -> Exam
     and `distribution`, which are lists (in CSV written as in JSON: `["A", "B"]`), and need no
     `positive`. `clusters` are labels of what a row was made from, a list or a single one; all rows
     have as many. Rows may say their split in `split`; where none does, all rows are `"train"`.
-    Other fields are left unread, unless they look like one of these misspelt.
+    Other fields are left unread, unless they look like one of these misspelt: with other case or
+    spaces, or nearly like one that is in none of their rows.
 
     Args:
         path: A `.json`, `.jsonl` or `.csv` file.
@@ -63,7 +64,11 @@ def _check_spelling(records: Sequence[Record]) -> None:
         word = name.strip().lower()
         # Names with digits or underscores, such as prompt_id, are other fields.
         near = difflib.get_close_matches(word, _FIELDS, n=1, cutoff=0.8) if word.isalpha() else []
-        if near and name not in _FIELDS:
+        if not near or name in _FIELDS:
+            continue
+        # Such as native beside negative, which is then another field.
+        beside = any(near[0] in record.fields for record in records if name in record.fields)
+        if word == near[0] or not beside:
             raise DataError(
                 expected=f"no field that is nearly {near[0]!r} in {place}",
                 found=repr(name),

@@ -41,12 +41,8 @@ class Generation:
         Raises:
             ArgumentError: If one is out of range, or the judge cannot be called.
         """
-        if self.judge is not None and not _takes_two(self.judge):
-            raise ArgumentError(
-                expected="a judge that is called with a prompt and an answer, or None",
-                found=f"judge = {self.judge!r}",
-                fix="Pass Generation(max_new_tokens=…) to set the length alone",
-            )
+        if self.judge is not None:
+            _check_judge(self.judge)
         at_least(1, "max_new_tokens", self.max_new_tokens)
         at_least(1, "n", self.n)
 
@@ -109,16 +105,26 @@ def repetition(tokens: Sequence[int], n: int = 2) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def _takes_two(judge: Any) -> bool:
+def _check_judge(judge: Any) -> None:
+    expected = "a judge that is called with a prompt and an answer, or None"
     if not callable(judge):
-        return False
+        raise ArgumentError(
+            expected=expected,
+            found=f"judge = {judge!r}",
+            fix="Pass Generation(max_new_tokens=…) to set the length alone",
+        )
     try:
-        signature(judge).bind("prompt", "answer")
-    except TypeError:
-        return False
+        taken = signature(judge)
     except ValueError:
-        return True  # some functions that are written in C do not say
-    return True
+        return  # some functions that are written in C do not say
+    try:
+        taken.bind("prompt", "answer")
+    except TypeError as error:
+        raise ArgumentError(
+            expected=expected,
+            found=f"a judge that takes {taken}",
+            fix="Write judge(prompt, answer)",
+        ) from error
 
 
 def _score(value: Any) -> float:

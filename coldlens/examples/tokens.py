@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import torch
@@ -286,7 +287,8 @@ def real_tokens(
 
     Raises:
         ExampleTypeError: If the ids are no integers, or the mask is no tensor.
-        ExampleError: If there is no token, the mask has another shape, or `check_ids` objects.
+        ExampleError: If there is no token, the mask has another shape, a row is padding alone, or
+            `check_ids` objects.
     """
     if tokens.dtype.is_floating_point or tokens.dtype.is_complex or tokens.dtype == torch.bool:
         raise ExampleTypeError(
@@ -314,6 +316,12 @@ def real_tokens(
             fix="Pass one entry a token: 1 at real tokens, 0 at padding",
         )
     mask = mask.to(tokens.device, torch.bool)
-    for row, (ids, real) in enumerate(zip(tokens, mask, strict=True)):
-        check_ids(model, tuple(ids[real].tolist()), f"row {row}")
+    for row, (ids, real) in enumerate(zip(tokens.tolist(), mask.tolist(), strict=True)):
+        if not any(real):
+            raise ExampleError(
+                expected="at least one real token in every row",
+                found=f"padding alone in row {row}",
+                fix="Drop the row, or pass an attention mask with 1 at its real tokens",
+            )
+        check_ids(model, tuple(compress(ids, real)), f"row {row}")
     return mask

@@ -12,25 +12,26 @@ from coldlens.models.offload import device_of
 def require_room(
     model: TransformerBridge, prompts: Sequence[Sequence[int]], max_new_tokens: int
 ) -> None:
-    """Checks that the model's context holds the prompts and their answers.
+    """Checks that the model's context holds the prompts and their answers but for the last token.
+
+    The last token of an answer is never read back.
 
     Args:
         model: The model.
-        prompts: Token ids of each.
+        prompts: Token ids of each, none longer than the context.
         max_new_tokens: Length of the answers.
 
     Raises:
-        ArgumentError: If the longest prompt and its answer are longer.
+        ArgumentError: If the longest prompt and its answer are longer by more than one token.
     """
     context, longest = model.cfg.n_ctx, max(map(len, prompts))
-    if longest + max_new_tokens > context:
-        room = context - longest
+    room = context - longest + 1
+    if max_new_tokens > room:
         raise ArgumentError(
-            expected=f"prompts and answers of at most {context} tokens, the model's context",
+            expected=f"prompts and answers, but for the last token, of at most {context} tokens, "
+            "the model's context",
             found=f"a prompt of {longest} tokens and max_new_tokens = {max_new_tokens}",
-            fix=f"Ask for max_new_tokens <= {room}, or shorten the prompts"
-            if room > 0
-            else "Shorten the prompts",
+            fix=f"Ask for max_new_tokens <= {room}, or shorten the prompts",
         )
 
 

@@ -392,12 +392,14 @@ class Steering(ABC):
         tensors, header = read_file(as_path(path), device=device_of(model.original_model))
         kinds = {kind.__name__: kind for kind in _subclasses(Steering)}
         try:
-            kind = kinds[header["kind"]]
+            kind, rules = kinds[header["kind"]], header["policy"]
+            if not rules["chat_template"]:  # without which an answer prefix was ignored once
+                rules = rules | {"answer_prefix": ""}
             origin = Origin(
                 model=model,
                 layers=tuple(header["layers"]),
                 provenance=Provenance(**header["provenance"]),
-                policy=TokenPolicy(**header["policy"]),
+                policy=TokenPolicy(**rules),
                 prompts=tuple(tuple(prompt) for prompt in header["prompts"]),
             )
             _check_fitted_on(model, origin.provenance)

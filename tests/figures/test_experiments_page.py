@@ -73,3 +73,16 @@ def test_the_share_of_the_gain():
     gains = curve["ColdFD"] - curve["base"].iloc[0]
     ten, two = (f"{gains[size] / gains[200]:.0%}".replace("%", " %") for size in (10, 2))
     assert f"ten add {ten}, two add {two}" in PAGE
+
+
+def groups():
+    overall = table("pluralistic/overall.csv")
+    return overall[overall.chosen == overall.chosen.iloc[0]].query("method != 'ColdKernel'")
+
+
+@pytest.mark.parametrize("row", list(groups().itertuples()), ids=lambda row: row.method)
+def test_the_groups(row):
+    numbers = (row.change_low, row.change_high, row.change_pairs_low, row.change_pairs_high)
+    low, high, pairs_low, pairs_high = (short(number, 3) for number in numbers)
+    change = "+" * (row.change > 0) + short(row.change, 3)
+    assert f"| {change} [{low}, {high}] | [{pairs_low}, {pairs_high}] |" in PAGE

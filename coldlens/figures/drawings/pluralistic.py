@@ -120,7 +120,10 @@ DRAWING = Drawing(
     {
         "groups": ("group", *_DISTANCES, "others_change"),
         "pairs": ("towards", "measured", *_DISTANCES),
-        "overall": ("chosen", "clusters", *_DISTANCES, "others_change"),
+        "overall": (
+            *("chosen", "clusters", "change_pairs_low", "change_pairs_high"),
+            *(*_DISTANCES, "others_change"),
+        ),
         "choices": ("method", "chosen", "group", "layer", "strength", "eta", "validation"),
     },
     draw,
