@@ -137,7 +137,7 @@ def check_writable(path: Path) -> None:
     """
     try:
         target = path.resolve()
-        place = next(folder for folder in (*target.parents, target) if folder.exists())
+        place = next(folder for folder in (*target.parents, target) if os.path.lexists(folder))
         Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=place)).rmdir()
     except (OSError, RuntimeError) as error:  # the latter of links in a circle, in Python 3.11
         raise DataError(

@@ -138,6 +138,7 @@ def planned(
     metrics: Sequence[str | Metric] | None = None,
     generation: Generation | None = None,
     batch_size: int = 16,
+    encoded: list[Encoded] | None = None,
 ) -> CheckedEvaluation:
     """Checks all that can be known before an evaluation starts.
 
@@ -151,6 +152,7 @@ def planned(
         metrics: As in `evaluate`.
         generation: As in `evaluate`.
         batch_size: As in `evaluate`.
+        encoded: The tokens of the examples where they are known; None to make them.
 
     Returns:
         The evaluation, which `run` measures.
@@ -162,7 +164,7 @@ def planned(
     require_eval(model)
     check_positions(positions, generating=True)
     chosen = ExampleSet.of(examples)
-    encoded = encode(model, chosen)
+    encoded = encode(model, chosen) if encoded is None else encoded
     wanted = choose_metrics(metrics, chosen, encoded)
     layers = _layers(model, steering, layer)
     finite("eta", eta)

@@ -15,6 +15,7 @@ from coldlens.evaluation.metrics import Metric
 from coldlens.evaluation.planned import planned
 from coldlens.examples.example import Example, ExampleSet
 from coldlens.examples.positions import Positions
+from coldlens.examples.tokens import encode
 from coldlens.models.load import model_id
 from coldlens.steering.steering import Steering
 from coldlens.words import counted
@@ -123,6 +124,7 @@ def specificity(
                 fix=f"Pass one {what} for all, or one by name",
             )
     sets = {name: ExampleSet.of(asked) for name, asked in questions.items()}
+    encoded = {name: encode(model, asked) for name, asked in sets.items()}
     plans = {
         (steered, measured): planned(
             model,
@@ -133,6 +135,7 @@ def specificity(
             positions,
             metrics,
             batch_size=batch_size,
+            encoded=encoded[measured],
         )
         for steered, steering in steerings.items()
         for measured, asked in sets.items()

@@ -123,5 +123,8 @@ def _check_folder(folder: Path) -> None:
                 found=f"no such file in {folder}"
                 if folder.is_dir()
                 else f"{'the file' if folder.exists() else 'no folder'} {folder}",
-                fix="Save model and tokenizer there with save_pretrained, or give a model's id",
+                fix="Give the folder that it lies in; if the id of a model is meant, rename the "
+                "file, which transformers would read instead"
+                if folder.is_file()
+                else "Save model and tokenizer there with save_pretrained, or give a model's id",
             )

@@ -174,6 +174,18 @@ BROKEN = [
     ("a.csv", "prompt,Positive\na,b\n", r"nearly 'positive' in .*row 1; found 'Positive'"),
     ("a.csv", "prompt,positive, negative\na,b,c\n", r"nearly 'negative' .* found ' negative'"),
     ("a.csv", "prompt,positive,spilt\na,b,test\n", r"nearly 'split' .* found 'spilt'"),
+    ("a.csv", "prompt,positive,native\na,b,c\n", r"nearly 'negative' .* found 'native'"),
+    (
+        "a.csv",
+        "prompt,positive,negative,NEGATIVE\na,b,c,d\n",
+        r"nearly 'negative' .* found 'NEGATIVE'",
+    ),
+    (
+        "a.jsonl",
+        '{"prompt": "a", "positive": "b", "negatve": "c"}\n'
+        '{"prompt": "a", "positive": "b", "negative": "c"}',
+        r"nearly 'negative' in .*a\.jsonl:1; found 'negatve'",
+    ),
     (
         "a.csv",
         "prompt,positive,positive\na,b,c\n",
@@ -231,6 +243,20 @@ def test_other_fields_are_ignored(folder):
     header = "prompt,positive,prompt_id,position,id,negative_2,source,,\n"
     path = folder.write("a.csv", header + "a,b,1,2,3,4,5,,\n")
     assert load_examples(path).examples == (Example("a", "b"),)
+
+
+def test_other_fields_that_are_nearly_one_beside_it_are_ignored(write_rows):
+    row = {"prompt": "a", "positive": "B", "negative": "A", "clusters": "x", "split": "train"}
+    row |= {"options": ["A", "B"], "distribution": [0.25, 0.75]}
+    names = ("native", "optional", "option", "prompter", "promptid", "cluster", "splits")
+    plain, more = (
+        load_examples(write_rows(f"{name}.jsonl", [row | dict.fromkeys(others, "other")]))
+        for name, others in (("plain", ()), ("more", names))
+    )
+    assert more.examples == plain.examples
+    rows = [{"prompt": "a", "positive": "b", "native": "c"}, ROWS[0] | {"native": "c"}]
+    loaded = load_examples(write_rows("some.jsonl", rows))
+    assert loaded.examples == (Example("a", "b"), EXPECTED[0])
 
 
 def test_file_that_is_not_utf8(tmp_path):

@@ -110,15 +110,18 @@ def test_inputs_of_a_displacement(llama, examples, inputs, text):
 @pytest.mark.parametrize(
     ("mask", "text"),
     [
-        (torch.ones(1, 3), r"the tokens' shape \(1, 2\); found a mask of shape \(1, 3\). Pass one"),
-        (torch.zeros(1, 2), "at least one token in row 0; found none"),
+        (torch.ones(2, 3), r"the tokens' shape \(2, 2\); found a mask of shape \(2, 3\). Pass one"),
+        (
+            torch.tensor([[0, 1], [0, 0]]),
+            r"one real token in every row; found padding alone in row 1. Drop the row, or pass",
+        ),
     ],
     ids=["shape", "nothing"],
 )
 def test_masks_of_a_displacement(llama, examples, mask, text):
     steering = ColdJVP().fit(llama, examples)
     with pytest.raises(ExampleError, match=text):
-        steering.displacement(torch.tensor([[1, 2]]), mask)
+        steering.displacement(torch.tensor([[1, 2], [3, 4]]), mask)
 
 
 def test_empty_prompts_are_refused_like_empty_examples(llama, examples):

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -172,14 +173,62 @@ def test_what_loading_reports_stays_silent(whole, caplog):
     load_model(whole, device="cpu")
     assert (logger.level, logger.filters) == before
     with unfit_weights() as found:
-        logger.warning("Key | Status\nembed.weight     | MISSING | \nother | UNEXPECTED |")
+        logger.warning(REPORT.format("embed.weight"))
     assert found == ["embed.weight is not in its files"]
     assert not caplog.records
 
 
-def test_a_file_is_no_model(whole):
-    for path in (whole / "config.json", str(whole / "model.safetensors")):
-        with pytest.raises(ModelError, match=r"found the file .*(config.json|model.safetensors)\."):
+REPORT = "Key | Status\n{}     | MISSING | \nother | UNEXPECTED |"
+
+
+@pytest.fixture(params=["disable", "disabled", "level"])
+def silenced(request):
+    """The ways in which a caller keeps a logger silent."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    before = logger.level, logger.disabled, logger.manager.disable
+    if request.param == "disable":
+        logging.disable(logging.WARNING)
+    elif request.param == "disabled":
+        logger.disabled = True
+    else:
+        logger.setLevel(logging.CRITICAL)
+    yield
+    logger.level, logger.disabled = before[:2]
+    logging.disable(before[2])
+
+
+def test_missing_weights_are_noticed_where_logging_is_silenced(whole, tmp_path, silenced, caplog):
+    folder = tmp_path / "tiny"
+    shutil.copytree(whole, folder)
+    _deeper(folder)
+    logger = logging.getLogger("transformers.modeling_utils")
+    before = logger.level, logger.disabled, logger.manager.disable, vars(logger).keys()
+    with pytest.raises(ModelError, match="is not in its files, of 9 such weights"):
+        load_model(folder, device="cpu")
+    assert (logger.level, logger.disabled, logger.manager.disable, vars(logger).keys()) == before
+    with unfit_weights() as found:
+        logger.warning(REPORT.format("weight"))
+        if logger.manager.disable:
+            logging.getLogger("another").warning("not wanted")
+    assert found == ["weight is not in its files"]
+    assert not caplog.records
+
+
+def test_another_threads_report_is_not_read():
+    logger = logging.getLogger("transformers.modeling_utils")
+    with unfit_weights() as found, ThreadPoolExecutor(1) as other:
+        other.submit(logger.warning, REPORT.format("theirs")).result()
+        logger.warning(REPORT.format("ours"))
+    assert found == ["ours is not in its files"]
+
+
+def test_a_file_is_no_model(whole, tmp_path, monkeypatch):
+    (tmp_path / "gpt2").touch()
+    monkeypatch.chdir(tmp_path)
+    for path in (whole / "config.json", str(whole / "model.safetensors"), "gpt2"):
+        with pytest.raises(
+            ModelError, match=rf"found the file {path}\. .* if the id of a model .* rename the file"
+        ):
             load_model(path)
 
 

@@ -13,6 +13,7 @@ import coldlens as cl
 from coldlens.errors import ArgumentError
 from coldlens.evaluation import Generation, Metric, evaluate
 from coldlens.evaluation.planned import CheckedEvaluation
+from coldlens.models.generate import answer
 from coldlens.sweep.bank import Bank, Grid
 
 GIVEN = {
@@ -138,12 +139,19 @@ def test_declared_columns_are_checked_before_any_work(model, idle):
 
 
 @pytest.mark.parametrize(
-    "judge", [lambda text: 1.0, lambda prompt, text, style: 1.0, len, 3], ids=str
+    ("judge", "found"),
+    [
+        (lambda text: 1.0, r"a judge that takes \(text\)\. Write judge\(prompt, answer\)"),
+        (lambda prompt, text, style: 1.0, r"a judge that takes \(prompt, text, style\)\. Write"),
+        (len, r"a judge that takes \(obj, /\)\. Write"),
+        (3, r"judge = 3\. Pass Generation\(max_new_tokens=…\)"),
+    ],
+    ids=["one", "three", "in C", "no function"],
 )
-def test_a_judge_takes_a_prompt_and_an_answer(judge):
+def test_a_judge_takes_a_prompt_and_an_answer(judge, found):
     generation = Generation()
     object.__setattr__(generation, "judge", judge)  # past the type checker of the tests
-    with pytest.raises(ArgumentError, match="called with a prompt and an answer, or None; found"):
+    with pytest.raises(ArgumentError, match=f"a prompt and an answer, or None; found {found}"):
         generation.__post_init__()
     Generation(max)  # a function in C that does not say what it takes
     Generation(lambda prompt, text, style="plain": 1.0)
@@ -169,17 +177,28 @@ def test_answers_beyond_the_context_are_refused_before_any_work(name, idle):
     context = model.cfg.n_ctx
     longest = max(len(one.prompt) for one in cl.examples.tokens.encode(model, LETTERS))
     with pytest.raises(ArgumentError) as caught:
-        evaluate(model, LETTERS, generation=Generation(max_new_tokens=context - longest + 1))
+        evaluate(model, LETTERS, generation=Generation(max_new_tokens=context - longest + 2))
     assert f"at most {context} tokens, the model's context" in str(caught.value)
     assert f"found a prompt of {longest} tokens and max_new_tokens = " in str(caught.value)
-    assert f"Ask for max_new_tokens <= {context - longest}" in str(caught.value)
+    assert f"Ask for max_new_tokens <= {context - longest + 1}" in str(caught.value)
 
 
-def test_an_answer_may_fill_the_context(model):
-    one = TEXTS[:1]
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_an_answer_may_fill_the_context_and_its_last_token_go_beyond(name):
+    model = bridge_of(name)
+    one, read = TEXTS[:1], []
     (encoded,) = cl.examples.tokens.encode(model, one)
-    room = model.cfg.n_ctx - len(encoded.prompt)
-    assert evaluate(model, one, generation=Generation(max_new_tokens=room)).table.text[0]
+    room = model.cfg.n_ctx - len(encoded.prompt) + 1
+    steering = cl.DiffMean().fit(model, one)
+
+    def judge(prompt, text):
+        read.append(text)
+        return 1.0
+
+    evaluate(model, one, steering, 1, generation=Generation(judge, max_new_tokens=room))
+    assert len(read) == 2
+    made = answer(model, encoded.prompt, room)
+    assert len(encoded.prompt) + len(made) == model.cfg.n_ctx + 1
 
 
 def test_the_guides_loss_and_metric(model):

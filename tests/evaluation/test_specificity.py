@@ -1,5 +1,6 @@
 """Every steering against every set of questions."""
 
+from importlib import import_module
 from inspect import unwrap
 
 import numpy as np
@@ -10,6 +11,7 @@ from coldlens.directions import DiffMean
 from coldlens.errors import ArgumentError, ColdlensError
 from coldlens.evaluation import evaluate, specificity
 from coldlens.evaluation.planned import CheckedEvaluation
+from coldlens.examples.tokens import encode
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,16 @@ def test_lists_of_examples_are_sets_of_questions(model, steerings):
     )
     assert lists.about == sets.about
     assert lists.table.equals(sets.table)
+
+
+def test_each_set_is_tokenised_once(model, steerings, monkeypatch):
+    seen = []
+    for name in ("planned", "specificity"):
+        module = import_module(f"coldlens.evaluation.{name}")
+        monkeypatch.setattr(module, "encode", lambda *given: seen.append(given) or encode(*given))
+    questions = {"letters": LETTERS, "texts": TEXTS}
+    specificity(model, steerings, questions, 1, metrics=["preference"])
+    assert [asked for _, asked in seen] == [LETTERS, TEXTS]
 
 
 LAST = {

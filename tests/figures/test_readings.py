@@ -152,11 +152,12 @@ def test_frontier_sentence():
     sentence = DRAWINGS["effect_and_side_effect"].reading(tables)
     table = tables["frontier"]
     for method in ("ColdFD", "Random"):
-        rows = table.query("behaviour == 'sycophancy' and method == @method and kl <= 0.1")
-        best = rows.sort_values("effect").iloc[-1]
+        rows = table.query("behaviour == 'sycophancy' and method == @method")
+        best = rows[rows.validation_kl <= 0.1].sort_values("validation_effect").iloc[-1]
         told = f"{method} {best.effect:+z.2f} [{best.effect_low:+z.2f}, {best.effect_high:+z.2f}]"
-        assert f"{told} (η = {best.relative:g})" in sentence.split("sycophancy: ")[1]
-    costly = table.assign(kl=table.kl.where(table.method != "Random", 1.0))
+        shown = f"{told} (η = {best.relative:g}, KL {best.kl:.2f})"
+        assert shown in sentence.split("sycophancy: ")[1]
+    costly = table.assign(validation_kl=table.validation_kl.where(table.method != "Random", 1.0))
     assert "Random none" in DRAWINGS["effect_and_side_effect"].reading({"frontier": costly})
 
 

@@ -1,5 +1,7 @@
 """Saved results: whole, checked, and of their own kind."""
 
+import csv
+
 import pandas as pd
 import pytest
 
@@ -24,6 +26,8 @@ HARD = [
 ]
 """Texts that a table may take for a number, a missing value, a row's end or a quote."""
 
+LONG = pytest.param(["x", 'é"\n' * csv.field_size_limit(), None], id="long")
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -41,9 +45,10 @@ def test_round_trip(folder):
 
 
 @pytest.mark.parametrize(
-    "words", [HARD, *([word, word] for word in HARD), ["x", None, *HARD]], ids=repr
+    "words", [HARD, *([word, word] for word in HARD), ["x", None, *HARD], LONG], ids=repr
 )
 def test_every_text_comes_back_as_it_was(tmp_path, words):
+    limit = csv.field_size_limit()
     rows = range(len(words))
     table = pd.DataFrame({"a": rows, "word": words, "one": "1", "share": [0.1 * x for x in rows]})
     for name, columns in (("wide", ["a", "word", "one", "share"]), ("narrow", ["word"])):
@@ -54,6 +59,7 @@ def test_every_text_comes_back_as_it_was(tmp_path, words):
         assert about == {"seed": 3}
         pd.testing.assert_frame_equal(tables["one"], table[columns])
         assert [None if pd.isna(word) else word for word in tables["one"].word] == words
+        assert csv.field_size_limit() == limit
 
 
 def test_columns_of_numbers_stay_numbers(tmp_path):

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from coldlens.directions import ColdFD, ColdJVP, ColdKernel, DiffMean, FineTune, Random
 from coldlens.errors import DataError, SteeringError
 from coldlens.examples.example import Example, ExampleSet, TokenPolicy
+from coldlens.files import FolderKind, whole_file, whole_folder
 from coldlens.losses import CrossEntropy
 from coldlens.steering import storage
 from coldlens.steering.steering import Steering
@@ -148,6 +149,15 @@ def _unknown_field(path: Path, llama) -> None:
     _changed(path, provenance=header["provenance"] | {"colour": "red"})
 
 
+def test_an_answer_prefix_that_was_ignored_is_dropped(llama, saved):
+    rules = storage.read_file(saved)[1]["policy"]
+    _changed(saved, policy=rules | {"answer_prefix": "("})
+    assert Steering.load(saved, llama).origin.policy == TokenPolicy()
+    _changed(saved, policy=rules | {"answer_prefix": "(", "chat_template": True})
+    policy = TokenPolicy(chat_template=True, answer_prefix="(")
+    assert Steering.load(saved, llama).origin.policy == policy
+
+
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
@@ -210,6 +220,16 @@ def test_a_place_that_cannot_be_written(llama, examples, tmp_path):
     steering = DiffMean().fit(llama, examples)
     with pytest.raises(DataError, match=r"file/a, which cannot be written \(Not a directory\)"):
         steering.save(tmp_path / "file" / "a")
+
+
+def test_links_in_a_circle_cannot_be_written(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for place in (whole_file, lambda path: whole_folder(path, FolderKind("a", "b", frozenset()))):
+        with (
+            pytest.raises(DataError, match=r"loop/a, which cannot be written \(.*[Ss]ym"),
+            place(tmp_path / "loop" / "a"),
+        ):
+            pass
 
 
 def test_a_file_of_another_kind_is_not_replaced(llama, examples, tmp_path):
