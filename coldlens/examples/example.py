@@ -5,7 +5,7 @@ import json
 import math
 import operator
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args, overload
 
@@ -151,14 +151,16 @@ class Example:
             ExampleError: If a field is empty or missing, or the distribution is none.
             ExampleTypeError: If clusters are no labels.
         """
-        labels = isinstance(clusters, Iterable) and not isinstance(clusters, str)
-        if not labels or not all(isinstance(label, str) for label in clusters):
+        # A set has no order, so its labels would change places.
+        ordered = isinstance(clusters, Iterable) and not isinstance(clusters, str | Set)
+        labels = tuple(clusters) if ordered else (None,)
+        if not all(isinstance(label, str) for label in labels):
             raise ExampleTypeError(
                 expected="`clusters` as a list of labels",
                 found=f"{clusters!r}",
                 fix="Give a string for each factor, such as [template, topic]",
             )
-        object.__setattr__(self, "clusters", tuple(clusters))
+        object.__setattr__(self, "clusters", labels)
         if options is not None or distribution is not None:
             choices, shares = _answers(options, distribution)
             if positive is None:

@@ -14,13 +14,21 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from coldlens.checks import one_of
 from coldlens.errors import ArgumentError, DataError
 from coldlens.evaluation.bootstrap import Clusters, interval
 from coldlens.plotting.sweep import sweep_figure
 from coldlens.sweep import storage
 from coldlens.sweep.bank import CAPABILITY, CELL
 from coldlens.sweep.choices import Choices
-from coldlens.sweep.choose import base_value, check_budget, choose_cells, objective, one_measure
+from coldlens.sweep.choose import (
+    OBJECTIVES,
+    base_value,
+    check_budget,
+    choose_cells,
+    objective,
+    one_measure,
+)
 from coldlens.sweep.methods import BASE
 from coldlens.sweep.unit import KEYS, Unit
 
@@ -304,6 +312,8 @@ class SweepResult:
         )
 
     def _chosen(self, budget: float, by: str | None, guarded: bool) -> Choices:
+        if by is not None:
+            one_of("by", by, tuple(OBJECTIVES))
         known = self._choices.get((budget, by, guarded))
         if known is None:
             known = self._choices[budget, by, guarded] = self._choose(budget, by, guarded)

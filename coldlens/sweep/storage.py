@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pyarrow.parquet import read_metadata
+from pyarrow.parquet import read_table
 
 from coldlens.errors import DataError
 from coldlens.files import whole_file
@@ -150,7 +150,7 @@ def missing(folder: Path, names: list[str]) -> list[str]:
 
 def _is_table(path: Path) -> bool:
     try:
-        read_metadata(path)
+        read_table(path)
     except (OSError, ValueError):
         return False
     return True

@@ -88,7 +88,7 @@ def test_clusters_are_kept_but_neither_compared_nor_hashed():
 
 
 def test_clusters_that_are_no_labels():
-    for clusters in ("topic", [1, 2]):
+    for clusters in ("topic", [1, 2], {"b", "a"}, 5):
         with pytest.raises(ExampleTypeError, match=r"`clusters` as a list of labels; found"):
             unwrap(Example.__init__)(EXAMPLES[0], "a", " b", clusters=clusters)
 

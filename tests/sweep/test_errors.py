@@ -77,6 +77,7 @@ def test_unknown_choices_are_named(whole):
         (lambda: whole.grid("ColdFD", setting="pairs"), "a setting among ['paired', 'positive-"),
         (lambda: whole.differences(("paired", "CAA")), "found ('paired', 'CAA')"),
         (lambda: whole.choices(budget=float("nan")), "found budget = nan"),
+        (lambda: whole.main_table(by="accuracy"), "found by = 'accuracy'"),
         (lambda: whole.choices(by="margin"), "by among ['probability', 'correct'"),
     ):
         with pytest.raises(ArgumentError) as caught:

@@ -75,7 +75,7 @@ def test_a_cut_write_and_a_lost_file_are_made_good(folder, whole, tmp_path):
     lost = target / "cells" / whole.about["cells"][5]
     lost.rename(lost.with_name(f".{lost.name}.0123.part"))
     damaged = target / "cells" / whole.about["cells"][2]
-    damaged.write_bytes(b"")
+    damaged.write_bytes(b"PAR1" + bytes(200) + damaged.read_bytes()[204:])  # its end is whole
     with pytest.raises(DataError, match=r"found 2 of \d+ files missing or damaged"):
         SweepResult.load(target)
     assert same(run(folder, folder=target), whole)

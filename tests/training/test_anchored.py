@@ -148,7 +148,9 @@ class _Halved(DPO):
 
 
 @pytest.mark.parametrize(
-    "loss", [DPO(), CrossEntropy(), _Halved(reference="self"), lambda *_: 0], ids=repr
+    "loss",
+    [DPO(), CrossEntropy(), _Halved(reference="self"), lambda *_: 0],
+    ids=lambda loss: type(loss).__name__,
 )
 def test_other_losses_are_left_alone(loss, llama):
     evidence = evidence_of(llama, data_of("llama", "paired"))
