@@ -42,13 +42,18 @@ class Behaviours(Swept):
     }
 
     def tables(self, result: SweepResult) -> Tables:
-        """Returns main tables, what differs from COLD-FD, scores by behaviour, and the choices."""
+        """Returns main tables, differences from COLD-FD, scores by behaviour, and the choices.
+
+        Where COLD-FD is not among the methods, the differences are from the unsteered model.
+        """
         choices = result.choices(self.budget)
         asked = {"budget": self.budget, "by": "correct"}
+        accuracy = result.main_table(**asked)
+        to = ("paired", "ColdFD") if ("paired", "ColdFD") in accuracy.index else ("none", "base")
         return {
             "main": result.main_table(budget=self.budget).reset_index(),
-            "accuracy": result.main_table(**asked).reset_index(),
-            "differences": result.differences(("paired", "ColdFD"), **asked).reset_index(),
+            "accuracy": accuracy.reset_index(),
+            "differences": result.differences(to, **asked).reset_index().assign(to=to[1]),
             "scores": result.scores(self.budget),
             "choices": choices[choices.guarded].drop(columns="guarded"),
         }

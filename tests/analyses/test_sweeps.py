@@ -77,6 +77,12 @@ def test_the_main_table_is_that_of_the_sweep(folder):
         *(("paired", "DiffMean"), ("paired", "ColdKernel")),
         *(("positive-only", "ColdKernel"), ("none", "base")),
     }
+    accuracy = tables["accuracy"].set_index(["setting", "method"])
+    pd.testing.assert_frame_equal(accuracy, result.main_table(by="correct"), check_dtype=False)
+    assert set(tables["differences"].to) == {"base"}
+    gain = tables["differences"].set_index(["setting", "method"])["mean"]
+    expected = accuracy["mean"] - accuracy.loc[("none", "base"), "mean"]
+    assert gain.to_dict() == pytest.approx(expected.drop(("none", "base")).to_dict())
     assert len(tables["choices"]) == 2 * (2 * 3 + 1)
     means = tables["scores"].groupby(["setting", "method"]).test.mean()
     for key, row in main.iterrows():

@@ -84,7 +84,7 @@ def test_the_estimate_is_what_the_process_holds_afterwards():
     ("limit", "count", "length", "without", "rank"),
     [
         # Tensors would do, with fewer than eight examples at once.
-        (360e6, 16, 128, "dense", None),
+        (300e6, 16, 128, "dense", None),
         (120e6, 10, 20, "dense", 200),
         (65e6, 10, 20, "factored", "less"),
     ],

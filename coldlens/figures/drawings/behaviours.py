@@ -77,7 +77,7 @@ DRAWING = Drawing(
     {
         "main": ("setting", "method", "mean", "low", "high", "average_rank", "capability_change"),
         "accuracy": ("setting", "method", "mean", "low", "high", "average_rank"),
-        "differences": ("setting", "method", "mean", "low", "high"),
+        "differences": ("setting", "method", "to", "mean", "low", "high"),
         "scores": ("behaviour", "setting", "method", "size", "test", "low", "high", "seeds"),
         "choices": ("behaviour", "setting", "method", "seed", "layer", "relative", "eta", "test"),
     },
