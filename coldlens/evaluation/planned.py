@@ -250,12 +250,4 @@ def _layers(
             fix="Fit a method first, as in ColdFD().fit(model, examples)",
         )
     steering.check_model(model)
-    wanted = list(layer) if isinstance(layer, Iterable) else [layer]
-    if not wanted:
-        raise ArgumentError(
-            expected="at least one layer to steer",
-            found="none",
-            fix=f"Choose among the fitted layers {list(steering.layers)}",
-        )
-    places = {steering.place(one) for one in wanted}
-    return tuple(steering.layers[place] for place in sorted(places))
+    return steering.chosen(layer)

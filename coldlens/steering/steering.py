@@ -266,6 +266,27 @@ class Steering(ABC):
             )
         return self.layers.index(wanted)
 
+    def chosen(self, layer: SupportsIndex | Sequence[SupportsIndex]) -> tuple[int, ...]:
+        """Returns the fitted layers that are asked for.
+
+        Args:
+            layer: One layer, or several; negative ones count from the model's last block.
+
+        Returns:
+            0-based blocks, ascending, each once.
+
+        Raises:
+            ArgumentError: If there is none, or the steering was not fitted for one.
+        """
+        wanted = list(layer) if isinstance(layer, Iterable) else [layer]
+        if not wanted:
+            raise ArgumentError(
+                expected="at least one layer to steer",
+                found="none",
+                fix=f"Choose among the fitted layers {list(self.layers)}",
+            )
+        return tuple(sorted({self.layers[self.place(one)] for one in wanted}))
+
     def check_model(self, model: TransformerBridge) -> None:
         """Checks that a model is the one that the steering was fitted on, as it was then.
 
@@ -314,15 +335,7 @@ class Steering(ABC):
         self.check_model(model)
         finite("eta", eta)
         check_positions(positions, generating=True)
-        wanted = list(layer) if isinstance(layer, Iterable) else [layer]
-        if not wanted:
-            raise ArgumentError(
-                expected="at least one layer to steer",
-                found="none",
-                fix=f"Choose among the fitted layers {list(self.layers)}",
-            )
-        layers = sorted({self.layers[self.place(one)] for one in wanted})
-        return steered(model, self, layers, float(eta), positions)
+        return steered(model, self, self.chosen(layer), float(eta), positions)
 
     def explain(self, prompt: Text, positions: Positions = "prompt") -> str:
         """Shows which tokens of a prompt `apply` would read and which it would steer.
